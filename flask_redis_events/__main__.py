@@ -1,0 +1,26 @@
+"""`python -m flask_redis_events demo`: see it work on this machine's own figures."""
+
+from __future__ import annotations
+
+import sys
+
+USAGE = "usage: python -m flask_redis_events demo [--host HOST] [--port PORT] [--workers N]"
+
+
+def main(argv: list[str]) -> int:
+    if argv[:1] == ["demo"]:
+        try:
+            from .demo.launcher import main as demo
+        except ImportError as error:
+            print(
+                f"The demo needs {error.name}: pip install 'Flask-Redis-Events[demo]'",
+                file=sys.stderr,
+            )
+            return 1
+        return demo(argv[1:])
+    print(USAGE, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

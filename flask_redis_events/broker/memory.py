@@ -1,0 +1,183 @@
+"""A broker inside one process: for tests and first tries, with the same promises as Redis'."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Collection
+
+from ..channels import Channel, matches
+from ..exceptions import BrokerError
+from ..message import Message, Position
+from .base import Acknowledgement, Delivery, Feed, Held, Pong, Received, Snapshot, snapshot
+
+#: Those who name the same URL and prefix meet, as they would on a Redis.
+_named: weakref.WeakValueDictionary[tuple[str, str], MemoryBroker] = weakref.WeakValueDictionary()
+
+
+class _History:
+    def __init__(self, keep: int) -> None:
+        self.messages: deque[Message] = deque(maxlen=keep)
+        self.expires = 0.0
+
+
+class MemoryBroker:
+    """Keeps histories in this process, and hands messages to its feeds."""
+
+    def __init__(self, *, history: int = 1000, history_ttl: float = 300.0) -> None:
+        self.numbered = history > 0
+        self.history_ttl = history_ttl
+        self._keep = history
+        # Guards all below.
+        self._lock = threading.Lock()
+        self._feeds: set[MemoryFeed] = set()
+        self._histories: dict[str, _History] = {}
+        self._clock = self._created = Position(time.time_ns() // 1_000_000)
+
+    @classmethod
+    def named(cls, url: str, *, prefix: str, history: int, history_ttl: float) -> MemoryBroker:
+        """Return the broker of that name in this process."""
+        broker = _named.get((url, prefix))
+        if broker is None:
+            broker = cls(history=history, history_ttl=history_ttl)
+            broker = _named.setdefault((url, prefix), broker)
+        return broker
+
+    def publish(
+        self, channel: str, frame: bytes, *, persist: bool = True, key: str | None = None
+    ) -> Position | None:
+        with self._lock:
+            if not self.numbered:
+                self._deliver(Message(channel, frame, key=key))
+                return None
+            id = self._next_id()
+            prev = self._prev(channel) if persist else None
+            message = Message.numbered(channel, frame, id, prev=prev, key=key)
+            if persist:
+                history = self._histories.setdefault(channel, _History(self._keep))
+                history.messages.append(message)
+                history.expires = time.time() + self.history_ttl
+            self._deliver(message)
+            return id
+
+    def publish_foreign(self, channel: str, payload: bytes) -> None:
+        """Send bytes as any other program would with PUBLISH."""
+        with self._lock:
+            self._deliver(Message.from_payload(channel, payload))
+
+    def replay(
+        self, channels: Collection[Channel], *, after: Position | None = None, last: int = 0
+    ) -> Snapshot:
+        with self._lock:
+            self._expire()
+            names = {c.name for c in channels if not c.pattern}
+            for pattern in (c.name for c in channels if c.pattern):
+                names.update(name for name in self._histories if matches(pattern, name))
+            return snapshot(
+                self._clock,
+                [self._held(name, after, last) for name in sorted(names)],
+                created=self._created,
+                horizon=Position(int((time.time() - self.history_ttl) * 1000)),
+                after=after,
+                last=last,
+                patterns=any(channel.pattern for channel in channels),
+            )
+
+    def open(self) -> Feed:
+        feed = MemoryFeed(self)
+        with self._lock:
+            self._feeds.add(feed)
+        return feed
+
+    def close(self) -> None:
+        with self._lock:
+            feeds = list(self._feeds)
+        for feed in feeds:
+            feed.close()
+
+    def forget(self, feed: MemoryFeed) -> None:
+        with self._lock:
+            self._feeds.discard(feed)
+
+    def _next_id(self) -> Position:
+        now = time.time_ns() // 1_000_000
+        last = self._clock
+        self._clock = Position(now) if now > last.ms else Position(last.ms, last.seq + 1)
+        return self._clock
+
+    def _prev(self, channel: str) -> Position | None:
+        self._expire()
+        history = self._histories.get(channel)
+        if history is not None:
+            return history.messages[-1].id
+        return max(self._created, Position(self._clock.ms - int(self.history_ttl * 1000)))
+
+    def _expire(self) -> None:
+        now = time.time()
+        for name in [n for n, history in self._histories.items() if history.expires <= now]:
+            del self._histories[name]
+
+    def _held(self, name: str, after: Position | None, last: int) -> Held:
+        history = self._histories.get(name)
+        if history is None:
+            return Held(name, [], exists=False)
+        messages = list(history.messages)
+        if after is None:
+            return Held(name, messages[-last:] if last else [])
+        return Held(name, [m for m in messages if m.id is not None and m.id > after])
+
+    def _deliver(self, message: Message) -> None:
+        for feed in self._feeds:
+            feed.deliver(message)
+
+
+class MemoryFeed:
+    """The reading end: what `Feed` asks for, on a queue."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+        # `deque` appends are atomic, so only the set of channels needs the broker's lock.
+        self._channels: dict[Channel, None] = {}
+        self._queue: deque[Received] = deque()
+        self._filled = threading.Event()
+        self._closed = False
+
+    def subscribe(self, channels: Collection[Channel]) -> None:
+        for channel in channels:
+            self._channels[channel] = None
+            self._put(Acknowledgement(channel))
+
+    def unsubscribe(self, channels: Collection[Channel]) -> None:
+        for channel in channels:
+            self._channels.pop(channel, None)
+
+    def deliver(self, message: Message) -> None:
+        exact = Channel(message.channel)
+        for channel in list(self._channels):
+            if channel == exact or (channel.pattern and matches(channel.name, message.channel)):
+                self._put(Delivery(channel, message))
+
+    def ping(self) -> None:
+        self._put(Pong())
+
+    def read(self, timeout: float) -> list[Received]:
+        if not self._filled.wait(timeout):
+            return []
+        if self._closed:
+            raise BrokerError("The feed is closed.")
+        self._filled.clear()
+        received = []
+        while self._queue:
+            received.append(self._queue.popleft())
+        return received
+
+    def close(self) -> None:
+        self._closed = True
+        self._broker.forget(self)
+        self._filled.set()
+
+    def _put(self, received: Received) -> None:
+        self._queue.append(received)
+        self._filled.set()

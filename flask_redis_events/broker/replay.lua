@@ -1,0 +1,58 @@
+-- Read, at one moment, what came after a cursor on a set of channels, and the clock.
+--
+-- KEYS[1] clock     hash: last, created (ids)
+-- KEYS[2] channels  sorted set: channel -> ms of its last kept message
+-- ARGV[1] history   what the key of a channel's history begins with
+-- ARGV[2] after     the cursor '<ms>-<seq>', or ''
+-- ARGV[3] last      without a cursor: how many of each channel's last messages to return
+-- ARGV[4] names     how many exact channels follow; the others are patterns
+-- ARGV[5…]          channels, then patterns
+--
+-- Returns {last id, created, now in ms, {{channel, {entry, …}, key exists, ms of its last message}, …}};
+-- channels of which there is nothing to say are left out.
+-- It only reads, but for making the clock if there is none: no position that was ever handed out
+-- may be older than `created`.
+
+local after, last, names = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+
+local time = redis.call('TIME')
+local now = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
+local clock = redis.call('HMGET', KEYS[1], 'last', 'created')
+if not clock[1] then
+  clock = {now .. '-0', now .. '-0'}
+  redis.call('HSET', KEYS[1], 'last', clock[1], 'created', clock[2])
+end
+
+local wanted, seen = {}, {}
+local function want(channel)
+  if not seen[channel] then
+    seen[channel] = true
+    wanted[#wanted + 1] = channel
+  end
+end
+for index = 5, 4 + names do want(ARGV[index]) end
+for index = 5 + names, #ARGV do
+  local cursor = '0'
+  repeat
+    -- ZSCAN matches as PSUBSCRIBE does.
+    local page = redis.call('ZSCAN', KEYS[2], cursor, 'MATCH', ARGV[index], 'COUNT', 1000)
+    cursor = page[1]
+    for entry = 1, #page[2], 2 do want(page[2][entry]) end
+  until cursor == '0'
+end
+
+local found = {}
+for _, channel in ipairs(wanted) do
+  local entries = {}
+  if after ~= '' then
+    entries = redis.call('XRANGE', ARGV[1] .. channel, '(' .. after, '+')
+  elseif last > 0 then
+    entries = redis.call('XREVRANGE', ARGV[1] .. channel, '+', '-', 'COUNT', last)
+  end
+  if #entries > 0 then
+    found[#found + 1] = {channel, entries, 1, ''}
+  elseif after ~= '' and redis.call('EXISTS', ARGV[1] .. channel) == 0 then
+    found[#found + 1] = {channel, {}, 0, redis.call('ZSCORE', KEYS[2], channel) or ''}
+  end
+end
+return {clock[1], clock[2], now, found}

@@ -1,0 +1,105 @@
+"""The callback contract: a value is sent, None skips, False ends the stream for good.
+
+Callbacks run in a short app context each, so that what they open (a database session) is closed
+again at once.  One that raises is logged, counted, and its message skipped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flask import Flask
+
+from . import signals
+from .hub import Hub
+from .message import Message, Position
+from .wire import ServerSentEvent
+
+log = logging.getLogger("flask_redis_events")
+
+
+class StreamEvent:
+    """What a callback is given as `event`: the stream itself."""
+
+    def __init__(self, channels: Sequence[str], last_event_id: str | None) -> None:
+        #: The stream's channels, as they were asked for.
+        self.channels = tuple(channels)
+        #: The id that the browser came back with; None on a first connect.
+        self.last_event_id = last_event_id
+        self._sent: list[ServerSentEvent] = []
+        self._terminated = False
+
+    def message(
+        self,
+        data: Any,
+        event: str | None = None,
+        id: str | None = None,
+        retry: int | None = None,
+    ) -> None:
+        """Send a value before whatever the callback returns.  `retry` is in milliseconds."""
+        self._sent.append(ServerSentEvent(data, event=event, id=id, retry=retry))
+
+    def terminate(self) -> None:
+        """End the stream for good when the callback returns, as returning False does."""
+        self._terminated = True
+
+    def collect(self) -> tuple[list[ServerSentEvent], bool]:
+        """Return what was sent since the last call, and whether the stream is to end."""
+        sent, self._sent = self._sent, []
+        return sent, self._terminated
+
+
+class Runner:
+    """Runs an application's functions for one stream, and makes frames of what they say."""
+
+    def __init__(self, hub: Hub, app: Flask, event: StreamEvent) -> None:
+        self.hub = hub
+        self.app = app
+        self.event = event
+        #: Whether the application has ended the stream.
+        self.ended = False
+        self._default = getattr(app.json, "default", None)
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        position: Position | None = None,
+        name: str | None = None,
+    ) -> bytes:
+        """Call with the arguments, and return the frames to send.
+
+        `position` becomes the id of the last one: a client that gets only the first of them gets
+        all of them again.  `name` is the event's, for a returned value that brings none.
+        """
+        try:
+            with self.app.app_context():
+                value = function(*args)
+            return self.frames(value, position=position, name=name)
+        except Exception as error:
+            self.event.collect()
+            self.failed(error)
+            return b""
+
+    def frames(
+        self, value: Any, *, position: Position | None = None, name: str | None = None
+    ) -> bytes:
+        """Make the frames of all that was sent, and of a returned value."""
+        events, terminated = self.event.collect()
+        self.ended = self.ended or terminated or value is False
+        if isinstance(value, ServerSentEvent):
+            events.append(value)
+        elif value is not None and value is not False:
+            events.append(ServerSentEvent(value, event=name))
+        encoded = [event.encode(default=self._default) for event in events]
+        if encoded and position is not None and events[-1].id is None:
+            encoded[-1] = Message.numbered("", encoded[-1], position).frame
+        return b"".join(encoded)
+
+    def failed(self, error: BaseException) -> None:
+        """Log and count an error of the application's."""
+        self.hub.metrics.count("callback_failed")
+        log.error("A callback on %s failed.", ", ".join(self.event.channels), exc_info=error)
+        signals.callback_failed.send(self.app, channels=self.event.channels, exception=error)

@@ -1,0 +1,102 @@
+"""`flask redis-events …`: emit, watch and look from a shell, with the application's own settings."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from .channels import TICKS, parse_all
+from .exceptions import BrokerError, RedisEventsError
+from .extension import NAME, RedisEvents
+from .subscription import Subscription
+
+
+@click.group("redis-events")
+def cli() -> None:
+    """Emit events, watch channels, test the way from emit to here."""
+
+
+def _events() -> RedisEvents:
+    events = current_app.extensions.get(NAME)
+    if not isinstance(events, RedisEvents):
+        raise click.ClickException("The application has no RedisEvents: call events.init_app(app).")
+    return events
+
+
+@cli.command()
+@click.argument("channel")
+@click.argument("data")
+@click.option("--event", help="The SSE event name.")
+@click.option("--transient", is_flag=True, help="Do not keep it for those who come back.")
+@with_appcontext
+def emit(channel: str, data: str, event: str | None, transient: bool) -> None:
+    """Emit DATA, JSON or else text ("-" reads standard input), on CHANNEL; print its id."""
+    text = sys.stdin.read() if data == "-" else data
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    try:
+        click.echo(_events().emit(channel, value, event=event, persist=not transient) or "sent")
+    except RedisEventsError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@cli.command()
+@click.argument("channels", nargs=-1, required=True)
+@click.option("--count", type=int, help="Stop after so many messages.")
+@with_appcontext
+def watch(channels: tuple[str, ...], count: int | None) -> None:
+    """Print the messages of CHANNELS (patterns too), a line each, as they come."""
+    try:
+        subscription = Subscription(parse_all(list(channels)))
+    except RedisEventsError as error:
+        raise click.ClickException(str(error)) from error
+    hub = _events().hub
+    hub.listen(subscription)
+    while not subscription.live.wait(2.0):
+        click.echo("waiting for Redis …", err=True)
+    seen = 0
+    try:
+        while count is None or seen < count:
+            for batch in subscription.take():
+                for message in batch.messages[: None if count is None else count - seen]:
+                    value = json.dumps(message.value, ensure_ascii=False)
+                    id = message.id or "-"
+                    click.echo(f"{id}\t{message.channel}\t{message.event or ''}\t{value}")
+                    seen += 1
+    finally:
+        hub.leave(subscription)
+        hub.close()
+
+
+@cli.command()
+@with_appcontext
+def check() -> None:
+    """Test the whole way: emit an event, hear it, and say how long that took."""
+    hub = _events().hub
+    settings = hub.settings
+    click.echo(f"REDIS_EVENTS_URL {settings.url}, prefix {settings.prefix!r}")
+    started = time.monotonic()
+    try:
+        hub.broker.publish(TICKS, b":\n\n", persist=False)
+    except BrokerError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"publish: {(time.monotonic() - started) * 1000:.1f} ms")
+    subscription = Subscription(parse_all("flask-redis-events-check"))
+    hub.listen(subscription)
+    if not subscription.live.wait(5.0):
+        raise click.ClickException("Redis does not acknowledge a SUBSCRIBE: is pub/sub allowed?")
+    click.echo(f"subscribe: {(time.monotonic() - started) * 1000:.1f} ms")
+    sent = time.monotonic()
+    _events().emit("flask-redis-events-check", "check", persist=False)
+    if not subscription.take(5.0):
+        raise click.ClickException("An event was published and did not come back within 5 s.")
+    click.echo(f"emit to here: {(time.monotonic() - sent) * 1000:.1f} ms")
+    hub.leave(subscription)
+    hub.close()

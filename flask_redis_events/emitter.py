@@ -1,0 +1,77 @@
+"""Emitting, with Flask or without: Celery tasks, cron jobs and scripts reach the same browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import settings
+from .broker import Broker, open_broker
+from .channels import check_name
+from .exceptions import FieldError
+from .settings import Settings
+from .wire import ServerSentEvent
+
+
+class Emitter:
+    """Sends events through a Redis; the arguments are the settings of the same names.
+
+    `redis` is a redis-py client to take the connection's settings from, in place of `url`;
+    `default` turns what JSON does not know into what it does, as in `json.dumps`.
+    """
+
+    def __init__(
+        self,
+        url: str = Settings.url,
+        *,
+        prefix: str = Settings.prefix,
+        history: int = Settings.history,
+        history_ttl: float = Settings.history_ttl,
+        redis: object = None,
+        default: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self._default = default
+        self.broker: Broker = open_broker(
+            settings.url("url", url),
+            prefix=settings.prefix("prefix", prefix),
+            history=settings.count("history", history),
+            history_ttl=settings.seconds("history_ttl", history_ttl),
+            client=redis,
+        )
+
+    def emit(
+        self,
+        channel: str,
+        data: Any,
+        *,
+        event: str | None = None,
+        retry: int | None = None,
+        persist: bool = True,
+        key: str | None = None,
+    ) -> str | None:
+        """Send `data` to every browser on `channel`; return the event's id (None without history).
+
+        `event` is the SSE event name, `retry` the reconnection time in milliseconds; `data` may be
+        a `ServerSentEvent` that has them.  `persist=False`: not kept for those who come back.
+        `key`: where a client's buffer is full and its overflow policy is "latest", a newer value of
+        the same key takes an older one's place.
+
+        Raises `ChannelError` and `FieldError` for what cannot be sent, `BrokerError` without Redis.
+        """
+        if not isinstance(data, ServerSentEvent):
+            data = ServerSentEvent(data, event=event, retry=retry)
+        elif data.id is not None:
+            raise FieldError("An emitted event gets its id from Redis; leave out id=.")
+        frame = data.encode(default=self._default)
+        id = self.broker.publish(check_name(channel), frame, persist=persist, key=_key(key))
+        return None if id is None else str(id)
+
+    def close(self) -> None:
+        """Close its connections; the next emit opens new ones."""
+        self.broker.close()
+
+
+def _key(key: str | None) -> str | None:
+    if key is not None and (not isinstance(key, str) or not key or any(c in key for c in "\r\n\0")):
+        raise FieldError(f"key must be a str without line ends, not {key!r}.")
+    return key

@@ -1,0 +1,222 @@
+"""The Flask face: `init_app`, the decorators, the helpers, emitting."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, Unpack
+
+from flask import Flask, Response, current_app, has_app_context, request
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from . import responses
+from .channels import Channel, Template, parse_all
+from .exceptions import ChannelError, ConfigError, SetupError
+from .hub import Hub
+from .listener import Listener, OnEvent
+from .options import PollOptions, StreamOptions, check
+from .poll import OnPoll
+from .settings import Settings
+from .state import KEY, State
+from .stream import OnMessage
+
+NAME = "redis_events"
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class RedisEvents:
+    """Real-time events for a Flask application: streams to browsers, `emit` from anywhere.
+
+    `redis` is a redis-py client to take the connection's settings from, in place of
+    `REDIS_EVENTS_URL`; its own connections stay free.
+    """
+
+    def __init__(self, app: Flask | None = None, *, redis: object = None) -> None:
+        self._redis = redis
+        self._listeners: list[Listener] = []
+        self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Check the settings and register with the app; nothing connects, locks or starts here."""
+        if NAME in app.extensions:
+            raise SetupError(
+                f"Flask-Redis-Events is initialised for {app.name!r} already: call init_app once."
+            )
+        app.extensions[KEY] = State(app, Settings.from_config(app.config), self._redis)
+        app.extensions[NAME] = self
+        self._apps.add(app)
+        app.before_request(self.start)
+
+    def start(self) -> None:
+        """Start the `on` listeners in this process; a worker's first request does it otherwise."""
+        if self._listeners:
+            self._state.start(self._listeners)
+
+    @property
+    def hub(self) -> Hub:
+        """The hub of the current app in this process, for its metrics."""
+        return self._state.hub
+
+    @property
+    def _state(self) -> State:
+        app = self._app()
+        state = app.extensions.get(KEY)
+        if not isinstance(state, State) or app.extensions.get(NAME) is not self:
+            raise SetupError(
+                f"This RedisEvents is not initialised for {app.name!r}: call events.init_app(app)."
+            )
+        return state
+
+    def _app(self) -> Flask:
+        if has_app_context():
+            return current_app._get_current_object()  # type: ignore[attr-defined, no-any-return]
+        apps = list(self._apps)
+        if len(apps) == 1:
+            return apps[0]
+        if not apps:
+            raise SetupError("RedisEvents has no application yet: call events.init_app(app).")
+        raise SetupError("RedisEvents has several applications: say which, with app.app_context().")
+
+    # -- streams -----------------------------------------------------------------------------------
+
+    def stream(self, *channels: str, **options: Unpack[StreamOptions]) -> Callable[[View], View]:
+        """Make a view a stream of channels, which may hold `{names}` of the URL's values.
+
+        The view runs first: it may abort or return a response (the stream is refused), return a
+        callback or a generator function, or the channels as a str or a list of str.
+        """
+        templates = [Template(channel) for channel in channels]
+        checked = check(options, StreamOptions)
+
+        def respond(result: Any, values: dict[str, Any]) -> Any:
+            if isinstance(result, str) or _is_channels(result):
+                return self._stream(parse_all(result), None, checked)
+            if result is None or _is_callback(result):
+                filled = tuple(dict.fromkeys(template.fill(values) for template in templates))
+                return self._stream(filled, result, checked)
+            return result
+
+        return _decorator(respond)
+
+    def stream_response(
+        self,
+        channels: str | Sequence[str],
+        on_message: Callable[..., Any] | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> Response:
+        """Return a stream of channels from inside any view; the options are those of `stream`."""
+        return self._stream(parse_all(channels), on_message, check(options, StreamOptions))
+
+    def _stream(
+        self, channels: tuple[Channel, ...], callback: Any, options: dict[str, Any]
+    ) -> Response:
+        if not channels:
+            raise ChannelError(
+                "The stream has no channels: name them in @events.stream(…), or return them."
+            )
+        return responses.channel_stream(self._state, channels, callback, options)
+
+    def poll(self, **options: Unpack[PollOptions]) -> Callable[[View], View]:
+        """Make a view a stream of what a function returns; the view returns the function.
+
+        It is called with the stream at once and then every `interval` (1.0) seconds.  `shared`: one
+        producer in each worker for all clients of the same endpoint and URL values.
+        """
+        checked = check(options, PollOptions)
+
+        def respond(result: Any, values: dict[str, Any]) -> Any:
+            if _is_callback(result):
+                return responses.poll_stream(self._state, result, checked)
+            return result
+
+        return _decorator(respond)
+
+    def poll_response(self, function: OnPoll, **options: Unpack[PollOptions]) -> Response:
+        """Return such a stream from inside any view; the options are those of `poll`."""
+        return responses.poll_stream(self._state, function, check(options, PollOptions))
+
+    # -- events ------------------------------------------------------------------------------------
+
+    def emit(
+        self,
+        channel: str,
+        data: Any,
+        *,
+        event: str | None = None,
+        retry: int | None = None,
+        persist: bool = True,
+        key: str | None = None,
+    ) -> str | None:
+        """Send `data` to every browser on `channel`; see `Emitter.emit`."""
+        return self._state.emitter.emit(
+            channel, data, event=event, retry=retry, persist=persist, key=key
+        )
+
+    def on(self, *channels: str) -> Callable[[OnEvent], OnEvent]:
+        """Call `f(channel, message)` in each worker for what is emitted, in an app context."""
+        parsed = parse_all(list(channels))
+
+        def decorate(function: OnEvent) -> OnEvent:
+            self._listeners.append(Listener(parsed, function))
+            return function
+
+        return decorate
+
+
+def _decorator(respond: Callable[[Any, dict[str, Any]], Any]) -> Callable[[View], View]:
+    """Wrap views so that what they return is responded to."""
+
+    def decorate(view: View) -> View:
+        if inspect.isgeneratorfunction(view):
+            raise ConfigError(
+                f"The view {view.__name__!r} is a generator function: let it return one instead."
+            )
+
+        @functools.wraps(view)
+        def streaming(*args: Any, **kwargs: Any) -> Any:
+            result = current_app.ensure_sync(view)(*args, **kwargs)
+            return respond(result, {**(request.view_args or {}), **kwargs})
+
+        return streaming  # type: ignore[return-value]
+
+    return decorate
+
+
+def _is_channels(result: Any) -> bool:
+    return isinstance(result, list) and all(isinstance(one, str) for one in result)
+
+
+def _is_callback(result: Any) -> bool:
+    # A Response is callable too: it is a WSGI application.
+    return callable(result) and not isinstance(result, WerkzeugResponse)
+
+
+def _current() -> RedisEvents:
+    events = current_app.extensions.get(NAME)
+    if not isinstance(events, RedisEvents):
+        raise SetupError(
+            f"Flask-Redis-Events is not initialised for {current_app.name!r}:"
+            " call RedisEvents(app), or events.init_app(app)."
+        )
+    return events
+
+
+def redis_event(
+    channels: str | Sequence[str], on_message: OnMessage | None = None, **options: Any
+) -> Response:
+    """Return a stream of channels for the current app; see `RedisEvents.stream_response`."""
+    return _current().stream_response(channels, on_message, **options)
+
+
+def server_event(function: OnPoll, *, interval: float = 1.0, **options: Any) -> Response:
+    """Return a stream of what a function returns, for the current app; see `poll_response`."""
+    return _current().poll_response(function, interval=interval, **options)
+
+
+def emit(channel: str, data: Any, **options: Any) -> str | None:
+    """Send `data` to every browser on `channel`, for the current app; see `Emitter.emit`."""
+    return _current().emit(channel, data, **options)

@@ -1,0 +1,136 @@
+"""One per process and app: who streams here, what they hear, and when they end.
+
+Nothing starts before the first stream or listener does, and then in this process: an application
+that is loaded before a fork (`--preload`) has a hub in each worker.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from . import control, server
+from .broker import Broker
+from .concurrency import Deadline, jitter
+from .message import Batch, Position
+from .metrics import Metrics
+from .reader import Reader
+from .registry import Registry
+from .settings import Settings
+from .subscription import Subscription
+from .ticker import Ticker, Timed
+
+
+class Hub:
+    """Brings subscriptions and the reader together.  Every method may be called from anywhere."""
+
+    def __init__(self, settings: Settings, broker: Broker, sender: object) -> None:
+        self.pid = os.getpid()
+        self.settings = settings
+        self.broker = broker
+        self.sender = sender
+        self.metrics = Metrics()
+        self.draining = False
+        # Guards the registry and the sequence: a fan-out and a join exclude each other.
+        self._lock = threading.RLock()
+        self._registry = Registry()
+        self._streams: set[Subscription] = set()
+        self._ticker = Ticker(self._look)
+        self._reader = Reader(
+            broker, self._registry, lock=self._lock, metrics=self.metrics, sender=sender
+        )
+        self._reading = False
+        self._ticking = False
+
+    # -- streams -----------------------------------------------------------------------------------
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
+    @property
+    def full(self) -> bool:
+        """Whether one more stream would be too many."""
+        limit = self.settings.max_streams or server.stream_limit()
+        return limit is not None and self.streams >= limit
+
+    def open(self, mailbox: Subscription) -> None:
+        """Count a stream, and end it when the worker drains."""
+        with self._lock:
+            self._streams.add(mailbox)
+            if not self._ticking:
+                self._ticking = True
+                self._ticker.start()
+        if self.draining:
+            self._dismiss(mailbox)
+
+    def leave(self, mailbox: Subscription) -> None:
+        """Forget a stream and what it listened to; idempotent."""
+        with self._lock:
+            self._streams.discard(mailbox)
+            self._reader.unsubscribe(self._registry.remove(mailbox))
+
+    def keep_time(self, timed: Timed, seconds: float) -> None:
+        """Call `timed.tick` after that many seconds."""
+        self._ticker.add(timed, time.monotonic() + seconds)
+
+    # -- channels ----------------------------------------------------------------------------------
+
+    def listen(self, subscription: Subscription) -> None:
+        """Register for the subscription's channels; it is `live` once Redis acknowledged them."""
+        with self._lock:
+            audience, fresh = self._registry.add(subscription)
+            self._reader.subscribe(fresh)
+            self._reader.maybe_begin(audience, [subscription])
+            if not self._reading:
+                self._reading = True
+                self._reader.start()
+
+    def beat(self, mailbox: Subscription, inbox: Subscription) -> None:
+        """Queue a heartbeat for an idle client, with the position that its inbox has come to."""
+        # Under the lock: a message delivered in between would be older than the position.
+        with self._lock:
+            mailbox.beat(self.position if inbox.channels and inbox.idle else None)
+
+    @property
+    def position(self) -> Position | None:
+        """How far this worker has come."""
+        return self._reader.sequence.position
+
+    @property
+    def connected(self) -> bool:
+        """Whether the reader has its connection."""
+        return self._reader.connected
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        if not self.draining and server.draining():
+            self.drain()
+
+    def drain(self) -> None:
+        """Ask every client to come back elsewhere, and end its stream; new ones end at once."""
+        self.draining = True
+        with self._lock:
+            streams = list(self._streams)
+        for mailbox in streams:
+            self._dismiss(mailbox)
+
+    def _dismiss(self, mailbox: Subscription) -> None:
+        if mailbox.close("draining", last=self.farewell("draining")):
+            self.metrics.count("drained")
+
+    def farewell(self, reason: str) -> Batch:
+        """Make the frame that ends a stream whose client is to come back, but not all at once."""
+        return control.reconnect(reason, retry=jitter(self.settings.retry, by=0.75))
+
+    def close(self, *, timeout: float = 1.0) -> None:
+        """End all streams, the reader and the ticker."""
+        self.drain()
+        deadline = Deadline(timeout)
+        while self._streams and not deadline.passed:
+            time.sleep(0.01)
+        self._reader.stop()
+        self._ticker.stop()

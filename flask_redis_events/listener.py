@@ -1,0 +1,55 @@
+"""Functions of the application that hear channels inside each worker."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from flask import Flask
+
+from . import concurrency, signals
+from .channels import Channel
+from .exceptions import SubscriptionClosed
+from .hub import Hub
+from .message import Message
+from .subscription import Subscription
+
+log = logging.getLogger("flask_redis_events")
+
+OnEvent = Callable[[str, Any], Any]
+
+
+class Listener(NamedTuple):
+    """A function `f(channel, message)` and what it hears."""
+
+    channels: tuple[Channel, ...]
+    function: OnEvent
+
+    def start(self, hub: Hub, app: Flask) -> None:
+        """Listen from now on, in a greenlet or thread of its own."""
+        # A listener that cannot keep up loses the oldest messages rather than the worker's memory.
+        subscription = Subscription(
+            self.channels, limit=hub.settings.buffer, overflow="drop", numbered=False
+        )
+        hub.listen(subscription)
+        concurrency.spawn("listener", lambda: self._run(hub, app, subscription))
+
+    def _run(self, hub: Hub, app: Flask, subscription: Subscription) -> None:
+        try:
+            while True:
+                for batch in subscription.take():
+                    for message in batch.messages:
+                        self._call(hub, app, message)
+        except SubscriptionClosed:
+            hub.leave(subscription)
+
+    def _call(self, hub: Hub, app: Flask, message: Message) -> None:
+        try:
+            with app.app_context():
+                self.function(message.channel, message.value)
+        except Exception as error:
+            hub.metrics.count("callback_failed")
+            log.exception("The listener on %s failed.", message.channel)
+            names = tuple(channel.name for channel in self.channels)
+            signals.callback_failed.send(app, channels=names, exception=error)

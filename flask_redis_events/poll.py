@@ -1,0 +1,141 @@
+"""`serverEvent()`: a function that is called again and again, and what it returns is sent.
+
+Each stream calls its own; with `shared`, one producer in each worker calls it for all of them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any
+
+from . import concurrency, control
+from .callbacks import Runner, StreamEvent
+from .message import Batch, Message
+from .options import Options
+from .stream import Stream
+from .subscription import Subscription
+
+OnPoll = Callable[[StreamEvent], Any]
+
+
+class PollStream(Stream):
+    """Calls `function` at once and then every `interval` seconds, for this client alone."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        mailbox: Subscription,
+        options: Options,
+        environ: Mapping[str, Any],
+        *,
+        function: OnPoll,
+    ) -> None:
+        super().__init__(runner, mailbox, options, environ)
+        self._function = function
+
+    def _live(self) -> Iterator[bytes]:
+        yield control.ready(None, retry=self.hub.settings.retry).data + self._opening()
+        due = time.monotonic()
+        while not self.runner.ended:
+            frames = self.runner.call(self._function, self.runner.event)
+            if frames:
+                yield frames
+            due = max(due + self.options.interval, time.monotonic())
+            while not self.runner.ended and (left := due - time.monotonic()) > 0:
+                waiting = self.mailbox.take(left)
+                if waiting:
+                    yield self._render(waiting)
+        self._end(None)
+        yield from self._forward()
+
+
+class SharedPollStream(Stream):
+    """Hears what one producer of this worker makes for all streams of the same key."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        mailbox: Subscription,
+        options: Options,
+        environ: Mapping[str, Any],
+        *,
+        producer: Producer,
+    ) -> None:
+        super().__init__(runner, mailbox, options, environ)
+        self._producer = producer
+
+    def _live(self) -> Iterator[bytes]:
+        yield control.ready(None, retry=self.hub.settings.retry).data + self._opening()
+        self._producer.add(self.mailbox)
+        yield from self._forward()
+
+    def _leave(self) -> None:
+        self._producer.remove(self.mailbox)
+        super()._leave()
+
+
+class Producer:
+    """Calls a function while anybody listens; newcomers get its last value at once."""
+
+    def __init__(self, runner: Runner, function: OnPoll, interval: float) -> None:
+        self._runner = runner
+        self._function = function
+        self._interval = interval
+        # Guards all below.
+        self._lock = threading.Lock()
+        self._members: set[Subscription] = set()
+        self._latest: Batch | None = None
+        self._running = False
+        self._wake = threading.Event()
+
+    def add(self, mailbox: Subscription) -> None:
+        with self._lock:
+            self._members.add(mailbox)
+            if self._latest is not None:
+                mailbox.offer(self._latest)
+            if not self._running:
+                self._running = True
+                self._runner.ended = False
+                concurrency.spawn("poll", self._run)
+
+    def remove(self, mailbox: Subscription) -> None:
+        with self._lock:
+            self._members.discard(mailbox)
+            if not self._members:
+                self._wake.set()
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while True:
+            frames = self._runner.call(self._function, self._runner.event)
+            with self._lock:
+                if frames:
+                    self._latest = Batch([Message("", frames)])
+                    for member in self._members:
+                        member.offer(self._latest)
+                if self._runner.ended:
+                    for member in self._members:
+                        member.close("ended", last=control.end(None))
+            due = max(due + self._interval, time.monotonic())
+            self._wake.wait(due - time.monotonic())
+            with self._lock:
+                self._wake.clear()
+                if not self._members or self._runner.ended:
+                    self._running = False
+                    self._latest = None
+                    return
+
+
+class Producers:
+    """The shared producers of one worker, by key."""
+
+    def __init__(self) -> None:
+        self._producers: dict[Hashable, Producer] = {}
+
+    def get(self, key: Hashable, make: Callable[[], Producer]) -> Producer:
+        """Return the producer of a key; the first one who asks makes it."""
+        if key not in self._producers:
+            self._producers.setdefault(key, make())
+        return self._producers[key]

@@ -1,0 +1,262 @@
+"""The one reader of a worker: it owns the pub/sub connection's whole life.
+
+After every connect it waits until all channels are acknowledged, reads what came after its position
+from history in one snapshot, delivers that in order, and only then what arrived meanwhile.  A
+refill channel by channel would let a newer message of one channel carry a client's position past an
+older one of another.
+
+Others hand it intents (`subscribe`, `unsubscribe`), which are sent at once on a healthy connection.
+Nobody else connects, and nobody kills it in mid-read: closing the feed wakes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+
+from . import concurrency, signals
+from .broker.base import Acknowledgement, Broker, Delivery, Feed, Received
+from .channels import TICKS, Channel
+from .concurrency import Deadline
+from .exceptions import BrokerError
+from .metrics import Metrics
+from .registry import Audience, Registry
+from .sequence import Sequence
+from .subscription import Subscription
+
+log = logging.getLogger("flask_redis_events")
+
+#: Seconds of silence after which the path from emit to here is tested, at most.
+SILENCE = 10.0
+#: Seconds that an acknowledgement, or the answer to a test, may take.
+ANSWER = 5.0
+#: The test message: a comment, which would do no harm if it ever reached a browser.
+TICK = b":\n\n"
+_TICKS = Channel(TICKS)
+
+
+class Reader:
+    """Connects, acknowledges, repairs.  `lock` guards the registry, the sequence and all below."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        registry: Registry,
+        *,
+        lock: threading.RLock,
+        metrics: Metrics,
+        sender: object,
+    ) -> None:
+        self.sequence = Sequence(
+            registry, ttl=broker.history_ttl * 1000, rest=concurrency.let_others_run
+        )
+        self._broker = broker
+        self._registry = registry
+        self._lock = lock
+        self._metrics = metrics
+        self._sender = sender
+        self._feed: Feed | None = None
+        #: SUBSCRIBE commands under way, by channel: an acknowledgement counts when none is left.
+        self._unacknowledged: Counter[Channel] = Counter()
+        self._acknowledged: set[Channel] = set()
+        self._heard_at = time.monotonic()
+        self._stopped = threading.Event()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to read from."""
+        return self._feed is not None
+
+    def start(self) -> None:
+        """Start reading, and testing the path when it is silent."""
+        concurrency.spawn("reader", self._run)
+        concurrency.spawn("prober", self._probe)
+
+    def stop(self) -> None:
+        """End both for good."""
+        self._stopped.set()
+        with self._lock:
+            feed = self._feed
+        if feed is not None:
+            feed.close()
+
+    def subscribe(self, channels: list[Channel]) -> None:
+        """Ask for channels; without a connection, the next one asks for all there are."""
+        self._intend(channels, subscribe=True)
+
+    def unsubscribe(self, channels: list[Channel]) -> None:
+        """Give channels up."""
+        self._intend(channels, subscribe=False)
+        if channels:
+            self.sequence.forget()
+
+    def maybe_begin(self, audience: Audience, members: Iterable[Subscription]) -> None:
+        """Let members of an audience begin, if all its channels are acknowledged."""
+        if self._feed is None or not self._acknowledged.issuperset(audience.channels):
+            return
+        for member in members:
+            if not member.live.is_set():
+                member.floor = self.sequence.position
+                member.live.set()
+
+    def _intend(self, channels: list[Channel], *, subscribe: bool) -> None:
+        # Under the caller's lock: commands leave in the order in which the registry changed.
+        feed = self._feed
+        if feed is None or not channels:
+            return
+        self._acknowledged.difference_update(channels)
+        if subscribe:
+            self._unacknowledged.update(channels)
+        try:
+            (feed.subscribe if subscribe else feed.unsubscribe)(channels)
+        except BrokerError:
+            feed.close()
+
+    # -- the connection's life ---------------------------------------------------------------------
+
+    def _run(self) -> None:
+        attempt = 0
+        while not self._stopped.is_set():
+            feed = None
+            try:
+                feed = self._broker.open()
+                early = self._connect(feed)
+                self._refill("reconnect")
+                attempt = 0
+                self._receive(early)
+                while not self._stopped.is_set():
+                    self._receive(feed.read(1.0))
+            except BrokerError as error:
+                self._lose(error)
+            except Exception as error:
+                # Nothing that arrives may end the reader; what it was is in the log.
+                log.exception("The reader failed, and connects again.")
+                self._lose(error)
+            finally:
+                if feed is not None:
+                    feed.close()
+            self._stopped.wait(concurrency.backoff(attempt))
+            attempt += 1
+
+    def _connect(self, feed: Feed) -> list[Received]:
+        """Subscribe to everything and wait until all of it is acknowledged; return what came."""
+        started = time.monotonic()
+        with self._lock:
+            wanted = self._registry.channels
+            if self._broker.numbered:
+                wanted.append(_TICKS)
+            self._unacknowledged = Counter(wanted)
+            self._feed = feed
+            feed.subscribe(wanted)
+        missing = set(wanted)
+        early: list[Received] = []
+        deadline = Deadline(ANSWER)
+        while missing:
+            for received in feed.read(min(1.0, deadline.left or 0.0)):
+                if isinstance(received, Acknowledgement):
+                    missing.discard(received.channel)
+                early.append(received)
+            if self._stopped.is_set() or (missing and deadline.passed):
+                raise BrokerError(f"Redis did not acknowledge {len(missing)} channels in time.")
+        self._heard_at = time.monotonic()
+        self._metrics.count("connected")
+        signals.broker_connected.send(self._sender, seconds=time.monotonic() - started)
+        return early
+
+    def _lose(self, error: Exception) -> None:
+        with self._lock:
+            self._feed = None
+            self._acknowledged.clear()
+            self._unacknowledged.clear()
+        if not self._stopped.is_set():
+            self._metrics.count("lost")
+            log.warning("The connection for events is lost, and is made again: %s", error)
+            signals.broker_lost.send(self._sender, exception=error)
+
+    # -- what arrives ------------------------------------------------------------------------------
+
+    def _receive(self, received: list[Received]) -> None:
+        """Take in a batch: put each message to those who hear it, then write once to each."""
+        if received:
+            self._heard_at = time.monotonic()
+        while received:
+            with self._lock:
+                received = self._take_in(received)
+            if received:
+                # Outside the lock, as it reads from Redis; order holds, as only we deliver.
+                self._refill("gap")
+            concurrency.let_others_run()
+
+    def _take_in(self, received: list[Received]) -> list[Received]:
+        """Route and flush; stop before a message that follows a gap, and return the rest."""
+        offered = 0
+        rest: list[Received] = []
+        for index, item in enumerate(received):
+            if isinstance(item, Delivery):
+                if self.sequence.follows_a_gap(item.message):
+                    rest = received[index:]
+                    break
+                self.sequence.route(item)
+            elif isinstance(item, Acknowledgement):
+                # What came before belongs before whoever begins here.
+                offered += self.sequence.flush()
+                self._acknowledge(item.channel)
+        offered += self.sequence.flush()
+        self._metrics.count("offered", offered)
+        return rest
+
+    def _acknowledge(self, channel: Channel) -> None:
+        self._unacknowledged[channel] -= 1
+        # An early one, of a channel that was left and joined again at once, promises nothing.
+        if self._unacknowledged[channel] > 0:
+            return
+        del self._unacknowledged[channel]
+        if channel in self._registry:
+            self._acknowledged.add(channel)
+            for audience in self._registry.listening(channel):
+                self.maybe_begin(audience, audience.members)
+
+    def _refill(self, reason: str) -> None:
+        """Deliver from history what came after our position, before anything newer."""
+        if not self._broker.numbered:
+            return
+        after = self.sequence.position
+        snapshot = self._broker.replay(self._registry.channels, after=after)
+        with self._lock:
+            resets = self.sequence.refill(snapshot)
+        if after is not None:
+            self._metrics.count("refilled", reason=reason)
+            signals.gap_repaired.send(self._sender, reason=reason, recovered=len(snapshot.messages))
+        for reset in resets:
+            self._metrics.count("reset", reason=reset)
+
+    # -- silence is not health ---------------------------------------------------------------------
+
+    def _probe(self) -> None:
+        """Test the whole path, from emit to here, whenever it has been silent for a while."""
+        longest = SILENCE
+        if self._broker.numbered:
+            longest = min(longest, self._broker.history_ttl / 4)
+        while not self._stopped.wait(max(0.1, concurrency.jitter(longest) - self._silence())):
+            feed = self._feed
+            if feed is None or self._silence() < longest * 0.7:
+                continue
+            sent = time.monotonic()
+            try:
+                if self._broker.numbered:
+                    self._broker.publish(TICKS, TICK, persist=False)
+                else:
+                    feed.ping()
+            except BrokerError:
+                continue
+            self._stopped.wait(min(ANSWER, longest))
+            if self._heard_at < sent and feed is self._feed:
+                self._metrics.count("mute")
+                log.warning("The connection for events is mute, and is made again.")
+                feed.close()
+
+    def _silence(self) -> float:
+        return time.monotonic() - self._heard_at

@@ -1,0 +1,113 @@
+"""From a request to a response: which stream it is to be, or why there is none."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response, request
+
+from . import control, options
+from .callbacks import Runner, StreamEvent
+from .channels import Channel
+from .concurrency import jitter
+from .exceptions import ConfigError
+from .poll import OnPoll, PollStream, Producer, SharedPollStream
+from .pull import PullStream
+from .state import State
+from .stream import ChannelStream, Stream
+from .subscription import Subscription
+
+CONTENT_TYPE = "text/event-stream"
+#: No hop-by-hop header among them: WSGI does not allow an application to set those.
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+def channel_stream(
+    state: State, channels: tuple[Channel, ...], callback: Any, given: Mapping[str, Any]
+) -> Response:
+    """Respond with messages of channels: passed through, or by a callback or a generator."""
+    _check_function("A stream's callback", callback)
+    chosen = options.complete(given, state.settings)
+    numbered = chosen.history and state.settings.history > 0
+
+    def mailbox(on: tuple[Channel, ...], *, held: bool) -> Subscription:
+        return Subscription(
+            on, limit=chosen.buffer, overflow=chosen.overflow, held=held, numbered=numbered
+        )
+
+    event = StreamEvent([channel.name for channel in channels], _last_event_id())
+    inbox = mailbox(channels, held=True)
+    runner = Runner(state.hub, state.app, event)
+    if inspect.isgeneratorfunction(callback):
+        outbox = mailbox((), held=False)
+        return _respond(
+            state,
+            PullStream(runner, outbox, chosen, request.environ, inbox=inbox, function=callback),
+        )
+    return _respond(state, ChannelStream(runner, inbox, chosen, request.environ, callback=callback))
+
+
+def poll_stream(state: State, function: OnPoll, given: Mapping[str, Any]) -> Response:
+    """Respond with what a function returns, again and again."""
+    _check_function("A poll", function)
+    chosen = options.complete(given, state.settings)
+    event = StreamEvent([request.path], _last_event_id())
+    mailbox = Subscription(limit=chosen.buffer, overflow=chosen.overflow, numbered=False)
+    runner = Runner(state.hub, state.app, event)
+    if not chosen.shared:
+        return _respond(
+            state, PollStream(runner, mailbox, chosen, request.environ, function=function)
+        )
+    key = (request.endpoint, *sorted((request.view_args or {}).items()))
+    producer = state.producers.get(key, lambda: Producer(runner, function, chosen.interval))
+    own = Runner(state.hub, state.app, event)
+    return _respond(
+        state, SharedPollStream(own, mailbox, chosen, request.environ, producer=producer)
+    )
+
+
+def _respond(state: State, stream: Stream) -> Response:
+    """Start the stream, unless this client was told that it is over, or there is no room."""
+    if control.is_end(stream.runner.event.last_event_id or ""):
+        # The one status that makes an EventSource stop for good.
+        return Response(status=204)
+    if state.hub.draining or state.hub.full:
+        return _turn_away(state, "draining" if state.hub.draining else "full")
+    return _event_stream(state, stream, direct_passthrough=True)
+
+
+def _turn_away(state: State, reason: str) -> Response:
+    """Ask the client to come again: any status but 200 makes an EventSource give up."""
+    state.hub.metrics.count("refused", reason=reason)
+    if CONTENT_TYPE in request.accept_mimetypes.values():
+        return _event_stream(state, [state.hub.farewell(reason).data])
+    seconds = round(jitter(state.settings.retry * 2, by=0.5)) or 1
+    return Response(
+        f"No room for one more stream: {reason}.\n",
+        status=503,
+        headers={"Retry-After": str(seconds)},
+        content_type="text/plain; charset=utf-8",
+    )
+
+
+def _event_stream(state: State, body: Any, *, direct_passthrough: bool = False) -> Response:
+    return state.app.response_class(
+        body,
+        headers=HEADERS,
+        content_type=CONTENT_TYPE,
+        direct_passthrough=direct_passthrough,
+    )
+
+
+def _last_event_id() -> str | None:
+    return request.headers.get("Last-Event-ID") or request.args.get("last_event_id") or None
+
+
+def _check_function(what: str, function: Any) -> None:
+    if function is None or callable(function):
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigError(f"{what} cannot be async: write a plain function or generator.")
+        return
+    raise ConfigError(f"{what} must be a function, not {function!r}.")

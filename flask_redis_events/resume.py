@@ -1,0 +1,48 @@
+"""Where a stream begins: now, after the id that a browser came back with, or a few messages ago."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from . import control
+from .hub import Hub
+from .message import Batch, Position
+from .subscription import Subscription
+
+
+class Beginning(NamedTuple):
+    """What `ready` says, and what follows it before anything live."""
+
+    position: Position | None
+    floor: Position | None
+    batches: list[Batch]
+
+
+def begin(
+    hub: Hub, inbox: Subscription, *, last_event_id: str | None = None, backlog: int = 0
+) -> Beginning:
+    """Find the beginning of a held subscription that is live; may raise `BrokerError`.
+
+    `ready` carries a position before the history that follows it, so that a client which loses the
+    connection in between gets all of it again.
+    """
+    now = inbox.floor
+    if not inbox.numbered or not hub.broker.numbered:
+        lost = [control.reset("no history", None)] if last_event_id and inbox.numbered else []
+        return Beginning(None, now, lost)
+    after = Position.parse(last_event_id) if last_event_id else None
+    if last_event_id and after is None:
+        hub.metrics.count("reset", reason="unknown id")
+        return Beginning(now, now, [control.reset("unknown id", None)])
+    if after is None and not backlog:
+        return Beginning(now, now, [])
+    snapshot = hub.broker.replay(inbox.channels, after=after, last=backlog)
+    first = snapshot.messages[0] if snapshot.messages else None
+    batches = [Batch(snapshot.messages)] if first else []
+    if after is None:
+        return Beginning((first and first.prev) or snapshot.clock, snapshot.clock, batches)
+    hub.metrics.count("resumed")
+    if snapshot.reason is not None:
+        hub.metrics.count("reset", reason=snapshot.reason)
+        batches.insert(0, control.reset(snapshot.reason, None))
+    return Beginning(min(after, snapshot.clock), snapshot.clock, batches)

@@ -1,0 +1,120 @@
+"""The order of messages: what is new, what is missing, and who gets it.  No I/O, no clock, no lock.
+
+There is one position for all channels.  Ids come from one clock and arrive in its order, so it says
+of every channel at once how far this worker has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .broker.base import Delivery, Snapshot
+from .channels import TICKS
+from .message import Message, Position
+from .registry import Audience, Registry
+
+#: A fan-out lets others run after so many clients.
+_TURN = 256
+
+
+class Sequence:
+    """Routes messages to audiences, once and in order.  `ttl` is in milliseconds."""
+
+    def __init__(self, registry: Registry, *, ttl: float, rest: Callable[[], None]) -> None:
+        #: The newest id of any channel; None until Redis' clock is known.
+        self.position: Position | None = None
+        self._registry = registry
+        self._ttl = ttl
+        self._rest = rest
+        #: What is not newer came from history already.
+        self._floor = Position(0)
+        #: The last message of each channel, to see by the next one's `prev` whether any is missing.
+        self._last: dict[str, Position] = {}
+        self._touched: dict[Audience, None] = {}
+
+    def follows_a_gap(self, message: Message) -> bool:
+        """Say whether a message of this channel, before this one, never came."""
+        id, prev = message.id, message.prev
+        last = self._last.get(message.channel)
+        # The first one after the acknowledgement has nothing before it that could be missing.
+        if id is None or prev is None or last is None or id <= self._floor:
+            return False
+        last = max(last, self._floor)
+        if self.position is not None and id.ms - last.ms >= self._ttl:
+            # Its history may have expired meanwhile: then `prev` is only a bound.
+            last = max(last, self.position)
+        return prev > last
+
+    def route(self, delivery: Delivery) -> None:
+        """Put a message to those who hear it; it goes out at `flush()`."""
+        via, message = delivery
+        if message.id is not None:
+            if message.id <= self._floor:
+                return
+            self.position = message.id
+            if message.prev is not None:
+                self._last[message.channel] = message.id
+        if message.channel == TICKS:
+            self._forget_expired()
+            return
+        for audience in self._registry.listening(via):
+            if audience.hears(via, message.channel):
+                audience.pending.append(message)
+                self._touched[audience] = None
+
+    def flush(self) -> int:
+        """Offer each client what is pending for it, as one batch; return how many were offered."""
+        offered = 0
+        for audience in self._touched:
+            batch = audience.flush()
+            for member in list(audience.members):
+                member.offer(batch)
+                offered += 1
+                if offered % _TURN == 0:
+                    self._rest()
+        self._touched.clear()
+        return offered
+
+    def refill(self, snapshot: Snapshot) -> list[str]:
+        """Go on from a snapshot of what came after the position; return why clients were reset."""
+        anew = self.position is None or "" in snapshot.lost
+        if anew:
+            self._floor = Position(0)
+            self._last.clear()
+        reasons = self._reset(snapshot)
+        for message in snapshot.messages:
+            for via in self._registry.ways(message.channel):
+                self.route(Delivery(via, message))
+        self.flush()
+        self._floor = self.position = snapshot.clock
+        return reasons
+
+    def forget(self) -> None:
+        """Forget what was last on channels that nobody hears any more."""
+        for name in [name for name in self._last if not self._registry.ways(name)]:
+            del self._last[name]
+
+    def _forget_expired(self) -> None:
+        if self.position is None:
+            return
+        oldest = self.position.ms - self._ttl
+        for name in [name for name, last in self._last.items() if last.ms < oldest]:
+            del self._last[name]
+
+    def _reset(self, snapshot: Snapshot) -> list[str]:
+        """Tell those who missed something; each is judged by its own position."""
+        reasons = []
+        for channel, (until, reason) in snapshot.lost.items():
+            restart = snapshot.clock if reason == "rolled back" else None
+            for audience in self._hearing(channel):
+                for member in audience.members:
+                    if member.lose(until, reason, restart=restart):
+                        reasons.append(reason)
+        return reasons
+
+    def _hearing(self, channel: str) -> list[Audience]:
+        """Return the audiences of a channel; of all of them where it is ''."""
+        if not channel:
+            return self._registry.audiences
+        ways = self._registry.ways(channel)
+        return list({audience for via in ways for audience in self._registry.listening(via)})

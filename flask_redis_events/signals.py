@@ -1,0 +1,26 @@
+"""What an application can be told of, with blinker as Flask does it.
+
+The sender is the Flask app (None for an `Emitter`); receivers run where it happens, so they must
+be quick and must not block.
+"""
+
+from __future__ import annotations
+
+from blinker import Namespace
+
+_signals = Namespace()
+
+#: A stream went live.  Keywords: `channels`.
+stream_opened = _signals.signal("redis-events-stream-opened")
+#: A stream is over.  Keywords: `channels`, `reason`, `seconds`.
+stream_closed = _signals.signal("redis-events-stream-closed")
+#: A callback, poll or listener raised.  Keywords: `channels`, `exception`.
+callback_failed = _signals.signal("redis-events-callback-failed")
+#: The reader has a connection, and all its channels are acknowledged.  Keywords: `seconds`.
+broker_connected = _signals.signal("redis-events-broker-connected")
+#: The reader lost its connection, or cannot get one.  Keywords: `exception`.
+broker_lost = _signals.signal("redis-events-broker-lost")
+#: Pub/sub lost messages and history is read instead.  Keywords: `reason`, `recovered`.
+gap_repaired = _signals.signal("redis-events-gap-repaired")
+#: A client could not be given all its messages.  Keywords: `channels`, `reason`.
+stream_reset = _signals.signal("redis-events-stream-reset")

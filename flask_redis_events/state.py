@@ -1,0 +1,55 @@
+"""What the extension keeps of one application: settings, broker, and a hub in each process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from flask import Flask
+
+from .emitter import Emitter
+from .hub import Hub
+from .listener import Listener
+from .poll import Producers
+from .settings import Settings
+
+#: Where it is in `app.extensions`.
+KEY = "redis_events.state"
+
+
+class State:
+    """One application's side; made in `init_app`, where nothing connects, locks or starts."""
+
+    def __init__(self, app: Flask, settings: Settings, redis: object) -> None:
+        self.app = app
+        self.settings = settings
+        self.producers = Producers()
+        self.emitter = Emitter(
+            settings.url,
+            prefix=settings.prefix,
+            history=settings.history,
+            history_ttl=settings.history_ttl,
+            redis=redis,
+            default=getattr(app.json, "default", None),
+        )
+        #: Listeners that run in this process, by its pid.
+        self._listening: tuple[int, int] = (0, 0)
+        self._hubs: dict[int, Hub] = {}
+
+    @property
+    def hub(self) -> Hub:
+        """This process's hub; after a fork the parent's is left alone."""
+        pid = os.getpid()
+        if pid not in self._hubs:
+            # `setdefault` is atomic, and a hub that loses the race has started nothing.
+            self._hubs.setdefault(pid, Hub(self.settings, self.emitter.broker, self.app))
+        return self._hubs[pid]
+
+    def start(self, listeners: Iterable[Listener]) -> None:
+        """Start the listeners that do not run in this process yet."""
+        every = list(listeners)
+        pid, running = self._listening
+        running = running if pid == os.getpid() else 0
+        self._listening = (os.getpid(), len(every))
+        for listener in every[running:]:
+            listener.start(self.hub, self.app)

@@ -1,0 +1,259 @@
+"""One response: a body that a WSGI server iterates over, from its first byte to its end.
+
+It is an iterator with a `close()` and not a generator: a server may close it before the first byte
+(HEAD), and closing must free everything whatever happened before.  Nothing is registered until the
+first byte is asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from . import control, signals, wire
+from .callbacks import Runner, StreamEvent
+from .concurrency import jitter
+from .exceptions import BrokerError, SubscriptionClosed
+from .message import Batch, Message, Position
+from .options import Options
+from .resume import begin
+from .server import ClientSocket
+from .subscription import Subscription
+
+log = logging.getLogger("flask_redis_events")
+
+#: Seconds that the first frame waits for Redis before a comment makes the headers leave.
+PATIENCE = 0.5
+
+OnMessage = Callable[[str, Any, StreamEvent], Any]
+
+
+class Stream:
+    """The life that all streams share; `_live` is what makes them differ."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        mailbox: Subscription,
+        options: Options,
+        environ: Mapping[str, Any],
+    ) -> None:
+        self.runner = runner
+        self.hub = runner.hub
+        self.mailbox = mailbox
+        self.options = options
+        self._environ: Mapping[str, Any] | None = environ
+        self._socket: ClientSocket | None = None
+        self._frames: Iterator[bytes] | None = None
+        self._opened_at: float | None = None
+        #: When the server took a chunk that it has not yet come back from.
+        self._writing_since: float | None = None
+        self._over = False
+
+    # -- what the WSGI server calls ----------------------------------------------------------------
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._over:
+            raise StopIteration
+        if self._frames is None:
+            self._open()
+            self._frames = self._run()
+        self._writing_since = None
+        chunk = next(self._frames)
+        self._writing_since = time.monotonic()
+        return chunk
+
+    def close(self) -> None:
+        """Free everything; idempotent, and fine before the first byte."""
+        if self._over:
+            return
+        self._over = True
+        self.mailbox.close("gone")
+        if self._opened_at is None:
+            return
+        self._leave()
+        if self._socket is not None:
+            self._socket.release()
+        reason = self.mailbox.closed or "gone"
+        seconds = time.monotonic() - self._opened_at
+        self.hub.metrics.count("closed", reason=reason)
+        if self.options.on_close is not None:
+            self.runner.call(self.options.on_close, self.runner.event, reason)
+        signals.stream_closed.send(
+            self.runner.app, channels=self.runner.event.channels, reason=reason, seconds=seconds
+        )
+
+    # -- the life ----------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._opened_at = time.monotonic()
+        environ, self._environ = self._environ, None
+        self._socket = ClientSocket.of(environ or {})
+        self.mailbox.on_close = self._closed
+        self.hub.open(self.mailbox)
+        self.hub.metrics.count("opened")
+        self.hub.keep_time(self, self._next_tick())
+        if self._socket is not None:
+            self._socket.watch(self._gone)
+        signals.stream_opened.send(self.runner.app, channels=self.runner.event.channels)
+
+    def _run(self) -> Iterator[bytes]:
+        try:
+            yield from self._live()
+        except SubscriptionClosed:
+            pass
+        if self._socket is not None:
+            self._socket.finish()
+
+    def _live(self) -> Iterator[bytes]:
+        """Yield what the client is sent; `SubscriptionClosed` ends the stream."""
+        raise NotImplementedError
+
+    def _forward(self) -> Iterator[bytes]:
+        """Yield one chunk for all that came together, again and again."""
+        while True:
+            chunk = self._render(self.mailbox.take())
+            if chunk:
+                yield chunk
+            self.mailbox.commit()
+
+    def _render(self, batches: list[Batch]) -> bytes:
+        """Make one chunk of batches."""
+        numbered = self.mailbox.numbered
+        return b"".join([batch.data if numbered else batch.bare for batch in batches])
+
+    def _leave(self) -> None:
+        """Give up what the stream listened to."""
+        self.hub.leave(self.mailbox)
+
+    def _end(self, position: Position | None) -> None:
+        """End the stream for good: the browser is told not to come back."""
+        self.mailbox.close("ended", last=control.end(position))
+
+    def _opening(self) -> bytes:
+        """Return what the application sends when the stream opens."""
+        if self.options.on_open is None:
+            return b""
+        return self.runner.call(self.options.on_open, self.runner.event)
+
+    def _gone(self) -> None:
+        self.mailbox.close("gone")
+
+    def _closed(self, reason: str) -> None:
+        """React to the mailbox's end, whoever closed it; must not block."""
+        if reason in ("overflow", "write timeout") and self._socket is not None:
+            # Its writer is blocked, and would stay so: the client has stopped reading.
+            self._socket.cut()
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> float | None:
+        """Do what is due: the ticker calls this."""
+        if self._over or self.mailbox.closed is not None or self._opened_at is None:
+            return None
+        since = self._writing_since
+        if since is not None and now - since > self.hub.settings.write_timeout:
+            self.mailbox.close("write timeout")
+            return None
+        max_age = self.options.max_age
+        if max_age is not None and now - self._opened_at >= max_age:
+            self.mailbox.close("max age", last=self.hub.farewell("max age"))
+            return None
+        if now - self.mailbox.active_at >= self.options.heartbeat * 0.7:
+            self._beat()
+        return now + self._next_tick()
+
+    def _next_tick(self) -> float:
+        """Seconds until something may be due."""
+        seconds = min(jitter(self.options.heartbeat), self.hub.settings.write_timeout / 2)
+        if self.options.max_age is not None and self._opened_at is not None:
+            left = self._opened_at + self.options.max_age - time.monotonic()
+            seconds = min(seconds, max(0.0, left))
+        return seconds
+
+    def _beat(self) -> None:
+        self.hub.beat(self.mailbox, self.mailbox)
+
+
+class ChannelStream(Stream):
+    """Messages of channels: as they were emitted, or as a callback makes them."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        mailbox: Subscription,
+        options: Options,
+        environ: Mapping[str, Any],
+        *,
+        callback: OnMessage | None = None,
+    ) -> None:
+        super().__init__(runner, mailbox, options, environ)
+        #: What it listens with; the mailbox itself, unless something stands in between.
+        self.inbox = mailbox
+        self._callback = callback
+
+    def _live(self) -> Iterator[bytes]:
+        yield from self._begin()
+        yield from self._forward()
+
+    def _begin(self) -> Iterator[bytes]:
+        """Yield the first frames: `ready` as soon as nothing can be missed any more."""
+        inbox = self.inbox
+        self.hub.listen(inbox)
+        patience = PATIENCE
+        while not inbox.live.wait(patience):
+            yield wire.COMMENT
+            patience = self.options.heartbeat
+        beginning = None
+        while beginning is None and inbox.closed is None:
+            try:
+                beginning = begin(
+                    self.hub,
+                    inbox,
+                    last_event_id=self.runner.event.last_event_id,
+                    backlog=self.options.backlog,
+                )
+            except BrokerError as error:
+                # Never a 5xx, nor an end: the browser waits with us until Redis is back.
+                log.warning("A stream waits for history: %s", error)
+                yield wire.COMMENT
+        if beginning is None:
+            return
+        first = control.ready(beginning.position, retry=self.hub.settings.retry)
+        opening = self._opening()
+        inbox.start(beginning.floor, beginning.batches)
+        if self.runner.ended:
+            self._end(beginning.position)
+        yield first.data + opening
+
+    def _render(self, batches: list[Batch]) -> bytes:
+        if self._callback is None:
+            return super()._render(batches)
+        chunks: list[bytes] = []
+        for batch in batches:
+            if not batch.messages:
+                chunks.append(batch.data)
+            for message in batch.messages:
+                # What came after the callback had ended the stream is not for this client.
+                if not self.runner.ended:
+                    chunks.append(self._call(self._callback, message))
+        return b"".join(chunks)
+
+    def _call(self, callback: OnMessage, message: Message) -> bytes:
+        position = message.id if self.mailbox.numbered else None
+        frames = self.runner.call(
+            callback,
+            message.channel,
+            message.value,
+            self.runner.event,
+            position=position,
+            name=message.event,
+        )
+        if self.runner.ended:
+            self._end(position)
+        return frames
