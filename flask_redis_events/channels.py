@@ -12,7 +12,7 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from .exceptions import ChannelError
+from .exceptions import ChannelError, ConfigError
 
 #: Names that begin so are the extension's own: the channel that ticks travel on.
 RESERVED = "$"
@@ -97,10 +97,14 @@ class Template:
             Channel.parse(literal)
 
     def fill(self, values: Mapping[str, object]) -> Channel:
-        """Return the channel for one request; values are never patterns."""
+        """Return the channel for one request; values are never patterns.
+
+        Raises `ConfigError` where the URL lacks a value, `ChannelError` where a value cannot be in
+        a channel's name.
+        """
         missing = [field for field in self.fields if field not in values]
         if missing:
-            raise ChannelError(
+            raise ConfigError(
                 f"The channel template {self.text!r} needs {', '.join(missing)};"
                 f" the URL has {', '.join(values) or 'no values'}."
             )

@@ -1,4 +1,4 @@
-"""`flask redis-events …`: emit, watch and look from a shell, with the application's own settings."""
+"""`flask redis-events …`: emit, watch and test from a shell, with the app's own settings."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, Unpack
 
 from flask import Flask, Response, current_app, has_app_context, request
+from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from . import responses
@@ -96,8 +97,7 @@ class RedisEvents:
             if isinstance(result, str) or _is_channels(result):
                 return self._stream(parse_all(result), None, checked)
             if result is None or _is_callback(result):
-                filled = tuple(dict.fromkeys(template.fill(values) for template in templates))
-                return self._stream(filled, result, checked)
+                return self._stream(_fill(templates, values), result, checked)
             return result
 
         return _decorator(respond)
@@ -184,6 +184,14 @@ def _decorator(respond: Callable[[Any, dict[str, Any]], Any]) -> Callable[[View]
         return streaming  # type: ignore[return-value]
 
     return decorate
+
+
+def _fill(templates: list[Template], values: dict[str, Any]) -> tuple[Channel, ...]:
+    try:
+        return tuple(dict.fromkeys(template.fill(values) for template in templates))
+    except ChannelError as error:
+        # The URL's value came from outside: the client's fault, and not the application's.
+        raise BadRequest(str(error)) from error
 
 
 def _is_channels(result: Any) -> bool:

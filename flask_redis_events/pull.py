@@ -37,6 +37,8 @@ class Messages:
         self.event: str | None = None
         #: The id of the last message.
         self.position: Position | None = None
+        #: How many messages were handed out.
+        self.taken = 0
         self._app = app
         self._inbox = inbox
         self._ready: deque[Message] = deque()
@@ -79,6 +81,7 @@ class Messages:
         if not self._ready:
             return None
         message = self._ready.popleft()
+        self.taken += 1
         self.channel, self.event = message.channel, message.event
         self.position = message.id or self.position
         return message
@@ -125,8 +128,10 @@ class PullStream(ChannelStream):
         self.hub.beat(self.mailbox, self.inbox)
 
     def _pump(self) -> None:
+        # One for all attempts: what it has taken from the inbox is not lost with a generator.
+        messages = Messages(self.runner.app, self.inbox)
         while self.mailbox.closed is None:
-            messages = Messages(self.runner.app, self.inbox)
+            taken = messages.taken
             generator = self._function(messages)
             try:
                 self._drain(messages, generator)
@@ -134,8 +139,8 @@ class PullStream(ChannelStream):
                 return
             except Exception as error:
                 self.runner.failed(error)
-                if messages.position is None:
-                    # It fails before it has taken anything, and would for ever.
+                if messages.taken == taken:
+                    # It fails before it takes anything, and would for ever.
                     self.mailbox.close("failed", last=self.hub.farewell("failed"))
             else:
                 self._end(messages.position if self.mailbox.numbered else None)

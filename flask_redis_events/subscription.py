@@ -48,6 +48,8 @@ class Subscription:
         self._queue: deque[Batch] = deque()
         self._size = 0
         self._held = held
+        #: The `reset` that tells of what was dropped, while it waits.
+        self._overflow: Batch | None = None
         self._closed: str | None = None
         self._uncommitted = False
 
@@ -103,9 +105,10 @@ class Subscription:
                 if message.key is None or newest[message.key] == index
             ]
         kept, dropped = _newest(messages, self.limit)
-        self._queue.clear()
+        rest = [batch for batch in self._queue if not batch.messages and batch is not self._overflow]
         if dropped is not None:
-            self._queue.append(control.reset("overflow", dropped.id))
+            self._overflow = control.reset("overflow", dropped.id)
+        self._queue = deque([self._overflow, *rest] if self._overflow else rest)
         if kept:
             self._queue.append(Batch(kept))
         self._size = sum(batch.size for batch in self._queue)
@@ -162,6 +165,7 @@ class Subscription:
             taken = list(self._queue)
             self._queue.clear()
             self._size = 0
+            self._overflow = None
             if self._closed is None:
                 self._filled.clear()
             elif not taken:

@@ -1,0 +1,207 @@
+"""One view for each thing that a stream can do; the end-to-end tests drive them over HTTP."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import redis
+from flask import Flask, Response, abort, jsonify, request
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from flask_redis_events import RedisEvents, ServerSentEvent, emit, redis_event, server_event
+from flask_redis_events.callbacks import StreamEvent
+from flask_redis_events.pull import Messages
+
+events = RedisEvents()
+heard: list[Any] = []
+closed: list[str] = []
+teardowns = itertools.count()
+polls = itertools.count()
+
+
+@events.on("heard:*")
+def hear(channel: str, message: Any) -> None:
+    """Keep what was heard, for `/heard`."""
+    if message == "raise":
+        raise RuntimeError("A listener that fails.")
+    heard.append([os.getpid(), channel, message])
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+    app.config.from_prefixed_env("TEST")
+    events.init_app(app)
+    add_streams(app)
+    add_callbacks(app)
+    add_polls(app)
+    add_doors(app)
+    return app
+
+
+def add_streams(app: Flask) -> None:
+    @app.get("/channel/<path:name>")
+    @events.stream("{name}")
+    def channel(name: str) -> None:
+        """One channel, passed through."""
+
+    @app.get("/channels")
+    @events.stream()
+    def named() -> list[str]:
+        return request.args.getlist("name")
+
+    @app.get("/user/<user>")
+    @events.stream("user:{user}:notifications")
+    def user(user: str) -> Any:
+        if user == "eve":
+            abort(403)
+        if user == "mallory":
+            return {"error": "no"}, 401
+        return None
+
+    @app.get("/response")
+    def response() -> Response:
+        return redis_event(request.args.getlist("name"), heartbeat=0.3)
+
+    @app.get("/backlog/<name>")
+    @events.stream("{name}", backlog=3)
+    def backlog(name: str) -> None:
+        """The last three messages first."""
+
+    @app.get("/plain/<name>")
+    @events.stream("{name}", history=False, heartbeat=0.3)
+    def plain(name: str) -> None:
+        """No ids."""
+
+    @app.get("/short/<name>")
+    @events.stream("{name}", max_age=0.5, on_close=lambda event, reason: closed.append(reason))
+    def short(name: str) -> None:
+        """Ends by itself, and the browser comes back."""
+
+    @app.get("/open/<name>")
+    @events.stream("{name}", on_open=lambda event: {"hello": event.channels})
+    def opened(name: str) -> None:
+        """Says hello first."""
+
+
+def add_callbacks(app: Flask) -> None:
+    @app.teardown_appcontext
+    def teardown(error: BaseException | None) -> None:
+        next(teardowns)
+
+    @app.get("/callback/<name>")
+    @events.stream("{name}")
+    def callback(name: str) -> Callable[..., Any]:
+        def on_message(channel: str, message: Any, event: StreamEvent) -> Any:
+            if message == "raise":
+                raise RuntimeError("A callback that fails.")
+            if message == "skip":
+                return None
+            if message == "named":
+                return ServerSentEvent({"is": "named"}, event="special")
+            if message == "two":
+                event.message("first of two", event="part")
+                return "second of two"
+            if message == "unserialisable":
+                return object()
+            if message == "terminate":
+                event.terminate()
+                return "last words"
+            if message == "false":
+                event.message("final")
+                return False
+            return [channel, message]
+
+        return on_message
+
+    @app.get("/pull/<name>")
+    @events.stream("{name}", heartbeat=0.3)
+    def pull(name: str) -> Callable[[Messages], Iterator[Any]]:
+        def batches(messages: Messages) -> Iterator[Any]:
+            batch: list[Any] = []
+            while True:
+                message = messages.get(timeout=0.3)
+                if message == "raise":
+                    raise RuntimeError("A generator that fails.")
+                if message == "end":
+                    yield {"batch": batch, "last": True}
+                    return
+                if message is not None:
+                    batch.append([messages.channel, message])
+                elif batch:
+                    yield {"batch": batch}
+                    batch = []
+
+        return batches
+
+    @app.get("/iterate/<name>")
+    @events.stream("{name}")
+    def iterate(name: str) -> Callable[[Messages], Iterator[Any]]:
+        def doubled(messages: Messages) -> Iterator[Any]:
+            for message in messages:
+                yield message * 2
+
+        return doubled
+
+
+def add_polls(app: Flask) -> None:
+    @app.get("/poll")
+    @events.poll(interval=0.1, heartbeat=0.3)
+    def poll() -> Callable[[StreamEvent], Any]:
+        numbers = itertools.count()
+
+        def latest(event: StreamEvent) -> Any:
+            number = next(numbers)
+            if number == 1:
+                return None
+            if number == 2:
+                raise RuntimeError("A poll that fails.")
+            return number if number < 5 else False
+
+        return latest
+
+    @app.get("/shared")
+    @events.poll(interval=0.2, shared=True)
+    def shared() -> Callable[[StreamEvent], Any]:
+        return lambda event: next(polls)
+
+    @app.get("/quiet")
+    def quiet() -> Response:
+        return server_event(lambda event: None, interval=0.1, heartbeat=0.3)
+
+
+def add_doors(app: Flask) -> None:
+    """What the tests look through: emitting, metrics, and the application's own Redis client."""
+    own = redis.Redis.from_url(
+        app.config["REDIS_EVENTS_URL"], max_connections=1, retry=Retry(NoBackoff(), 0)
+    )
+
+    @app.get("/")
+    def index() -> str:
+        return "here"
+
+    @app.post("/emit/<path:name>")
+    def emit_one(name: str) -> Any:
+        return {"id": emit(name, request.get_json(), event=request.args.get("event"))}
+
+    @app.get("/state")
+    def state() -> Any:
+        hub = events.hub
+        return jsonify(
+            pid=os.getpid(),
+            streams=hub.streams,
+            metrics=hub.metrics.snapshot(),
+            threads=threading.active_count(),
+            heard=heard,
+            closed=closed,
+            polls=next(polls),
+            teardowns=next(teardowns),
+        )
+
+    @app.get("/cache")
+    def cache() -> Any:
+        return {"answers": own.incr("cache-answers")}

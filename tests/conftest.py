@@ -1,0 +1,75 @@
+"""The fixtures that every test may use, and what holds for all tests."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+import gevent.monkey
+import hypothesis
+import pytest
+
+from tests.servers import RedisServer, redis_binary
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("redis-events", deadline=None)
+hypothesis.settings.load_profile("redis-events")
+
+
+def pytest_report_header() -> str:
+    threads = "greenlets" if gevent.monkey.is_module_patched("threading") else "threads"
+    return f"redis: {os.environ.get('TEST_REDIS_URL') or redis_binary()}, under {threads}"
+
+
+def pytest_timeout_set_timer(item: Any, settings: Any) -> bool | None:
+    """Under gevent, end a test that takes too long where it waits.
+
+    pytest-timeout's signal would be handled in gevent's hub, where raising ends no test.
+    """
+    if not gevent.monkey.is_module_patched("threading") or not settings.timeout:
+        return None
+    too_long = pytest.fail.Exception(f"Timeout (>{settings.timeout}s)", pytrace=True)
+    item.cancel_timeout = gevent.Timeout.start_new(settings.timeout, too_long).close
+    return True
+
+
+def _new_redis(directory: Path, **options: Any) -> RedisServer:
+    """Return a server that is not started; a machine without Redis fails, and skips nothing."""
+    try:
+        return RedisServer(directory, **options)
+    except RuntimeError as exc:
+        pytest.fail(str(exc), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The Redis that all tests share, each under a `prefix` of its own: do not stop or flush it."""
+    url = os.environ.get("TEST_REDIS_URL")
+    directory = tmp_path_factory.mktemp("redis")
+    with RedisServer(url=url) if url else _new_redis(directory) as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis for this test alone, to stop, flush or freeze; `@pytest.mark.redis(…)` sets it up."""
+    marker = request.node.get_closest_marker("redis")
+    directory = tmp_path / "redis"
+    directory.mkdir()
+    with _new_redis(directory, **(marker.kwargs if marker else {})) as server:
+        yield server
+
+
+@pytest.fixture
+def prefix(redis_server: RedisServer) -> Iterator[str]:
+    """A REDIS_EVENTS_PREFIX that no other test has; its keys are deleted afterwards."""
+    prefix = f"test-{secrets.token_hex(6)}:"
+    yield prefix
+    client = redis_server.client()
+    if keys := list(client.scan_iter(match=f"{prefix}*", count=1000)):
+        client.delete(*keys)
+    client.close()

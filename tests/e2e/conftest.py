@@ -1,0 +1,114 @@
+"""The application of `tests/apps/streams.py` under each server that it must work with."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from tests.servers import FlaskRun, Gunicorn, RedisServer
+from tests.sse_client import SSEClient
+
+_NOTHING = object()
+APP = "tests.apps.streams:create_app()"
+
+
+class App:
+    """A running application, and short ways to talk to it."""
+
+    def __init__(self, server: Gunicorn | FlaskRun, redis: RedisServer, prefix: str) -> None:
+        self.server = server
+        self.redis = redis.client()
+        self.prefix = prefix
+        self.url = server.url
+
+    def stream(self, path: str, **options: Any) -> SSEClient:
+        return SSEClient(self.url + path, **options)
+
+    def ready(self, path: str, **options: Any) -> SSEClient:
+        """Open a stream and read its first event."""
+        client = self.stream(path, **options)
+        try:
+            assert client.next().event == "ready"
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def request(self, method: str, path: str, body: Any = _NOTHING, **headers: str) -> Any:
+        """Return (status, headers, body), the body decoded if it is JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
+        try:
+            headers.setdefault("Content-Type", "application/json")
+            connection.request(
+                method, path, None if body is _NOTHING else json.dumps(body), headers
+            )
+            response = connection.getresponse()
+            text = response.read()
+            is_json = (response.getheader("Content-Type") or "").startswith("application/json")
+            return response.status, response.headers, json.loads(text) if is_json else text
+        finally:
+            connection.close()
+
+    def emit(self, channel: str, data: Any, *, event: str = "") -> Any:
+        """Emit from inside the application; return the id."""
+        query = f"?event={event}" if event else ""
+        return self.request("POST", f"/emit/{channel}{query}", data)[2]["id"]
+
+    def publish(self, channel: str, payload: bytes) -> int:
+        """Publish as any other program would."""
+        return int(self.redis.publish(self.prefix + channel, payload))
+
+    def state(self) -> Any:
+        return self.request("GET", "/state")[2]
+
+    def subscribers(self, channel: str) -> int:
+        """How many connections Redis knows on a channel."""
+        return int(self.redis.pubsub_numsub(self.prefix + channel)[0][1])
+
+
+Start = Callable[..., App]
+
+
+@contextmanager
+def starting(redis_server: RedisServer, prefix: str) -> Iterator[Start]:
+    """Give a function that starts the application under a server; all are ended afterwards."""
+    with ExitStack() as running:
+
+        def start(
+            kind: str = "gevent",
+            *,
+            redis: RedisServer = redis_server,
+            env: Mapping[str, str] | None = None,
+            **options: Any,
+        ) -> App:
+            settings = {"URL": redis.url, "PREFIX": json.dumps(prefix), "HEARTBEAT": "1"}
+            environ = {
+                f"TEST_REDIS_EVENTS_{name}": value
+                for name, value in (settings | dict(env or {})).items()
+            }
+            return App(running.enter_context(_server(kind, environ, options)), redis, prefix)
+
+        yield start
+
+
+def _server(kind: str, environ: Mapping[str, str], options: Any) -> Gunicorn | FlaskRun:
+    if kind == "flask":
+        return FlaskRun(APP, env=environ)
+    worker_class, args = kind, [*options.pop("args", ())]
+    if kind == "preload":
+        worker_class, args = "gevent", [*args, "--preload"]
+    if kind == "gthread":
+        args += ["--threads", "20"]
+    options = {"workers": 1, **options}
+    return Gunicorn(APP, worker_class=worker_class, args=args, env=environ, **options)
+
+
+@pytest.fixture
+def start(redis_server: RedisServer, prefix: str) -> Iterator[Start]:
+    with starting(redis_server, prefix) as start:
+        yield start

@@ -1,0 +1,130 @@
+"""A worker that ends sends its clients elsewhere, at once and one by one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.sse_client import EventSource, SSEClient
+from tests.waiting import wait_until
+
+from .conftest import App, Start
+
+PATHS = ["/channel/x", "/callback/x", "/pull/x", "/poll", "/shared", "/quiet"]
+
+
+def assert_sent_elsewhere(clients: list[SSEClient], started: float) -> None:
+    """Each stream ended within a second, cleanly, with a reconnection time of its own."""
+    retries = set()
+    for client in clients:
+        assert client.wait_closed(3)
+        last = client.events[-1]
+        assert (last.event, last.data) == ("reconnect", '{"reason":"draining"}')
+        assert 0 < (client.decoder.retry or 0) <= 3000
+        retries.add(client.decoder.retry)
+    assert time.monotonic() - started < 1.5
+    assert len(retries) > 1
+
+
+def open_all(app: App) -> list[SSEClient]:
+    return [app.ready(path) for path in PATHS if path != "/poll"]
+
+
+@pytest.mark.parametrize("kind", ["gevent", "preload", "gevent_pywsgi", "gthread"])
+def test_sigterm(start: Start, kind: str):
+    """The streams end within a second, and gunicorn does not wait for graceful_timeout."""
+    app = start(kind)
+    clients = open_all(app)
+    started = time.monotonic()
+    os.kill(app.server.pid, signal.SIGTERM)
+    assert_sent_elsewhere(clients, started)
+
+    app.server.terminate()
+    assert time.monotonic() - started < 4.5
+    for client in clients:
+        client.close()
+
+
+def test_hup(start: Start):
+    """A reload hands the clients over to the new workers, which have what was missed."""
+    app = start(workers=2)
+    old = set(app.server.worker_pids())
+    with EventSource(app.url + "/channel/x") as source:
+        source.wait_connected()
+        wait_until(lambda: app.subscribers("x") == 1)
+        app.emit("x", 0)
+        app.server.reload()
+        for number in range(1, 30):
+            app.emit("x", number)
+        source.wait_for(lambda events: sum(e.event == "message" for e in events) == 30, 15)
+
+        assert source.data == list(range(30))
+    wait_until(lambda: not old & set(app.server.worker_pids()), 5)
+
+
+def test_max_requests(start: Start):
+    """gunicorn restarts the worker without any signal, and we notice."""
+    app = start(args=["--max-requests", "12"])
+    (worker,) = app.server.worker_pids()
+    clients = open_all(app)
+    started = time.monotonic()
+    while app.server.worker_pids() == [worker] and time.monotonic() < started + 10:
+        try:
+            app.request("GET", "/")
+        except OSError:
+            break
+    assert_sent_elsewhere(clients, time.monotonic())
+
+    wait_until(lambda: worker not in app.server.worker_pids(), 5)
+    for client in clients:
+        client.close()
+
+
+def test_reload_of_the_code(start: Start, tmp_path: Path):
+    """`gunicorn --reload`, as one develops: the page is back at once, not after 30 s."""
+    touched = tmp_path / "touched.txt"
+    touched.write_text("1")
+    app = start(args=["--reload", "--reload-engine", "poll", "--reload-extra-file", str(touched)])
+    (worker,) = app.server.worker_pids()
+    clients = open_all(app)
+    touched.write_text("2")
+    os.utime(touched, (time.time() + 5, time.time() + 5))
+    for client in clients:
+        assert client.wait_closed(5)
+        assert client.events[-1].event == "reconnect"
+
+    wait_until(lambda: worker not in app.server.worker_pids(), 5)
+    for client in clients:
+        client.close()
+
+
+def test_a_full_worker_turns_away(start: Start):
+    """An EventSource is asked to come again; any other client gets a 503 that says when."""
+    app = start(env={"MAX_STREAMS": "2"})
+    with app.ready("/channel/x"), app.ready("/channel/x"):
+        with app.stream("/channel/x") as third:
+            assert third.status == 200
+            assert third.wait_closed()
+            assert [event.event for event in third.events] == ["reconnect"]
+            assert 0 < (third.decoder.retry or 0) <= 3000
+        status, headers, _ = app.request("GET", "/channel/x", Accept="application/json")
+        assert (status, int(headers["Retry-After"]) >= 1) == (503, True)
+        assert app.state()["metrics"]["refused.full"] == 2
+    wait_until(lambda: app.state()["streams"] == 0)
+    with app.ready("/channel/x"):
+        pass
+
+
+def test_a_worker_keeps_room_for_other_requests(start: Start):
+    """Without MAX_STREAMS, streams take 80 % of gunicorn's worker_connections."""
+    app = start(args=["--worker-connections", "10"])
+    clients = [app.stream("/channel/x") for _ in range(9)]
+
+    assert [client.next().event for client in clients] == ["ready"] * 8 + ["reconnect"]
+    assert app.request("GET", "/")[0] == 200
+    for client in clients:
+        client.close()

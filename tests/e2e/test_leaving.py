@@ -1,0 +1,126 @@
+"""Clients that go away, and what they leave behind: nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tests.sse_client import SSEClient
+from tests.waiting import wait_until
+
+from .conftest import App, Start
+
+
+def close(client: SSEClient) -> None:
+    client.close()
+
+
+def half_close(client: SSEClient) -> None:
+    client.half_close()
+
+
+def junk_and_close(client: SSEClient) -> None:
+    client.send(b"GET / HTTP/1.1\r\n\r\n" * 50)
+    client.close()
+
+
+def too_much_junk(client: SSEClient) -> None:
+    # The server ends the connection while we still send.
+    with contextlib.suppress(ConnectionError):
+        for _ in range(20):
+            client.send(b"x" * 8192)
+
+
+LEAVE = pytest.mark.parametrize("leave", [close, half_close, junk_and_close, too_much_junk])
+
+
+def seconds_until_free(app: App, channel: str) -> float:
+    started = time.monotonic()
+    wait_until(lambda: app.subscribers(channel) == 0, 10)
+    return time.monotonic() - started
+
+
+@LEAVE
+@pytest.mark.parametrize("path", ["channel", "callback", "pull"])
+def test_leaving_is_noticed_at_once(start: Start, path: str, leave: Callable[[SSEClient], None]):
+    """Under gunicorn's gevent worker the socket tells, long before any heartbeat."""
+    app = start(env={"HEARTBEAT": "60"})
+    with app.ready(f"/{path}/x") as client:
+        wait_until(lambda: app.subscribers("x") == 1)
+        leave(client)
+
+        assert seconds_until_free(app, "x") < 1
+    wait_until(lambda: app.state()["streams"] == 0)
+    assert app.state()["metrics"]["closed.gone"] == 1
+
+
+@pytest.mark.parametrize("kind", ["gevent_pywsgi", "gthread", "flask"])
+def test_leaving_is_noticed_by_heartbeats_elsewhere(start: Start, kind: str):
+    """A write fails at the second heartbeat at the latest."""
+    app = start(kind, env={"HEARTBEAT": "0.5"})
+    with app.ready("/channel/x"):
+        wait_until(lambda: app.subscribers("x") == 1)
+
+    assert seconds_until_free(app, "x") < 3
+    wait_until(lambda: app.state()["streams"] == 0)
+
+
+def test_a_little_junk_does_no_harm(start: Start):
+    """Bytes that nobody asked for are thrown away; the stream goes on, and is not reused."""
+    app = start()
+    with app.ready("/callback/x") as client:
+        client.send(b"junk\r\n")
+        app.emit("x", 1)
+
+        assert client.next_data() == ["x", 1]
+        app.emit("x", "false")
+        assert client.until(lambda event: event.event == "end")
+        assert client.wait_closed()
+
+
+def test_the_last_one_unsubscribes(start: Start):
+    """A channel is subscribed to while somebody listens, and once."""
+    app = start()
+    with app.ready("/channel/x") as one:
+        with app.ready("/channel/x"):
+            assert app.subscribers("x") == 1
+        wait_until(lambda: app.state()["streams"] == 1)
+        app.emit("x", 1)
+
+        assert one.next_data() == 1
+        assert app.subscribers("x") == 1
+    wait_until(lambda: app.subscribers("x") == 0)
+
+
+def test_leaving_and_joining_again_misses_nothing(start: Start):
+    """An early acknowledgement, of the SUBSCRIBE before, makes nobody live too soon."""
+    app = start()
+    for number in range(50):
+        with app.ready("/channel/x") as client:
+            app.emit("x", number)
+
+            assert client.next_data() == number
+
+
+def test_a_thousand_comings_and_goings_leave_nothing(start: Start):
+    """Streams, threads, descriptors and subscriptions are back where they were."""
+    app = start()
+    with app.ready("/pull/x"), app.ready("/channel/x"):
+        pass
+    wait_until(lambda: app.state()["streams"] == 0)
+    before = app.state()
+    process = psutil.Process(before["pid"])
+    descriptors = process.num_fds()
+    for number in range(200):
+        clients = [app.ready(f"/{path}/x{number}") for path in ("channel", "pull", "callback")]
+        for client in clients:
+            client.close()
+    wait_until(lambda: app.state()["streams"] == 0)
+
+    assert app.state()["threads"] <= before["threads"] + 2
+    wait_until(lambda: process.num_fds() <= descriptors + 3)
+    wait_until(lambda: app.subscribers("x7") == 0)

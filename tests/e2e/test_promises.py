@@ -1,0 +1,166 @@
+"""What the extension promises those who operate it: one connection, a free cache, no dead stream."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import httpx
+import httpx_sse
+import pytest
+import sseclient
+
+from tests.waiting import wait_until
+
+from .conftest import App, Start
+
+
+@pytest.mark.timeout(120)
+def test_one_pubsub_connection_for_each_worker(start: Start):
+    """200 streams on 50 channels: two workers, two connections; the app's own client answers."""
+    app = start(workers=2, args=["--worker-connections", "300"])
+    clients = [app.ready(f"/channel/c{number % 50}") for number in range(200)]
+    try:
+        names = [client["name"] for client in app.redis.client_list(_type="pubsub")]
+        workers = app.server.worker_pids()
+        assert [names.count(f"redis-events:{pid}") for pid in workers] == [1, 1]
+        answers = [app.request("GET", "/cache")[2]["answers"] for _ in range(20)]
+        assert answers == sorted(answers)
+        for number in range(50):
+            app.emit(f"c{number}", number)
+        got = [client.next_data() for client in clients]
+        assert got == [number % 50 for number in range(200)]
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_the_connection_has_a_name(start: Start):
+    """Who looks at CLIENT LIST at night sees what it is."""
+    app = start()
+    with app.ready("/channel/x"):
+        pid = app.state()["pid"]
+        names = [client["name"] for client in app.redis.client_list(_type="pubsub")]
+
+        assert f"redis-events:{pid}" in names
+
+
+HOSTILE = [
+    b"",
+    b"\n",
+    b"\r",
+    b"\0",
+    b"\xff\xfe\xfd",
+    b":",
+    b":- -",
+    b":- -\n",
+    b":1-1\n",
+    b":1-1 0-0\n",
+    b":1-1 0-0\nid: 2-2\ndata: x\n\n",
+    b"id: 9-9\ndata: x\n\n",
+    b"event: end\nid: end\ndata: {}\n\n",
+    b"retry: 999999999\n\n",
+    b"{" * 10_000,
+    b'"\\ud800"',
+    b"\xed\xa0\x80",
+    b"x" * 2**20,
+]
+
+
+def payloads(seed: int) -> Iterator[bytes]:
+    yield from HOSTILE
+    generator = random.Random(seed)
+    for _ in range(200):
+        yield generator.randbytes(generator.randrange(200))
+        yield b":" + bytes(generator.choices(b"0123456789- \n:id", k=generator.randrange(40)))
+
+
+def test_no_payload_ends_a_stream(start: Start):
+    """Whatever is published on a channel, every kind of stream on it goes on."""
+    app = start()
+    with app.ready("/channel/x") as a, app.ready("/callback/x") as b, app.ready("/pull/x") as c:
+        for payload in payloads(seed=7):
+            app.publish("x", payload)
+        app.emit("x", {"last": True})
+
+        def last(text: str) -> bool:
+            return '"last":true' in text
+
+        for client in (a, b, c):
+            client.until(lambda event: last(event.data), 10)
+        assert app.state()["metrics"].get("lost", 0) == 0
+
+
+def test_a_forged_envelope_moves_nobody_back(start: Start):
+    """An id from another program that is out of order is not taken for a message of ours."""
+    app = start()
+    with app.ready("/channel/x") as client:
+        app.publish("x", b":1-1 -\nid: 1-1\ndata: old\n\n")
+        app.emit("x", "new")
+
+        assert client.next_data() == "new"
+
+
+def test_curl(start: Start):
+    """`curl -N` shows the stream as it is."""
+    app = start()
+    curl = shutil.which("curl")
+    assert curl, "curl is needed: apt-get install curl"
+    command = [curl, "-sN", "--max-time", "20", f"{app.url}/callback/x"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        wait_until(lambda: app.subscribers("x") == 1)
+        app.emit("x", "hello")
+        app.emit("x", "false")
+        assert process.stdout is not None
+        output = process.stdout.read().decode()
+
+    assert process.returncode == 0
+    assert 'data: ["x","hello"]\n\n' in output
+    assert output.endswith(".end\nevent: end\ndata: {}\n\n")
+
+
+def names_and_data(app: App, events: Iterator[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Emit when the stream is ready; return all events up to the end."""
+    got = []
+    for name, data in events:
+        got.append((name, data))
+        if name == "ready":
+            app.emit("x", "hello")
+            app.emit("x", "two")
+            app.emit("x", "false")
+        if name == "end":
+            break
+    return got[1:]
+
+
+EXPECTED = [
+    ("message", '["x","hello"]'),
+    ("part", '"first of two"'),
+    ("message", '"second of two"'),
+    ("message", '"final"'),
+    ("end", "{}"),
+]
+
+
+def test_httpx_sse(start: Start):
+    """A Python client reads the same events, and no empty one."""
+    app = start()
+    with (
+        httpx.Client(timeout=10) as client,
+        httpx_sse.connect_sse(client, "GET", f"{app.url}/callback/x") as source,
+    ):
+        got = names_and_data(app, ((e.event, e.data) for e in source.iter_sse()))
+
+    assert got == EXPECTED
+
+
+def test_sseclient(start: Start):
+    """Another one does, too."""
+    app = start()
+    with httpx.stream("GET", f"{app.url}/callback/x", timeout=10) as response:
+        client = sseclient.SSEClient(response.iter_raw())
+        got = names_and_data(app, ((e.event, e.data) for e in client.events()))
+
+    assert got == EXPECTED

@@ -1,0 +1,362 @@
+"""What a stream does, under every server: the same promises with greenlets and with threads."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from flask_redis_events.message import Position
+from tests.sse_client import EventSource
+from tests.waiting import wait_until
+
+from .conftest import App, starting
+
+SERVERS = ["gevent", "preload", "gevent_pywsgi", "gthread", "flask"]
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def app(request, redis_server) -> Iterator[App]:
+    """One server of each kind for all tests of this module; each test has channels of its own."""
+    with starting(redis_server, f"test-{request.param}-{secrets.token_hex(4)}:") as start:
+        yield start(request.param)
+
+
+def test_the_head_and_the_first_event(app):
+    """The headers and `ready` leave at once, with a position and the reconnection time."""
+    with app.stream("/channel/first") as client:
+        ready = client.next()
+
+        assert client.status == 200
+        assert client.headers["Content-Type"] == "text/event-stream"
+        assert client.headers["Cache-Control"] == "no-store"
+        assert client.headers["X-Accel-Buffering"] == "no"
+        assert ready.event == "ready"
+        assert Position.parse(ready.last_event_id)
+        assert json.loads(ready.data) == {"id": ready.last_event_id}
+        assert client.decoder.retry == 3000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"id": 7}, "text", 'a "quoted"\nline', 0, "", [], None, False, True, 1.5, "ä\u2028\u0085😀"],
+    ids=repr,
+)
+def test_what_is_emitted_arrives(app, value):
+    """Any JSON value, with its id; false is data like any other."""
+    with app.ready("/channel/values") as client:
+        id = app.emit("values", value)
+        event = client.next()
+
+        assert (event.event, json.loads(event.data), event.last_event_id) == ("message", value, id)
+
+
+def test_an_emitted_event_has_its_name(app):
+    """`emit(…, event="order")` is what addEventListener("order") hears."""
+    with app.ready("/channel/names") as client:
+        app.emit("names", 1, event="order")
+
+        assert client.next().event == "order"
+
+
+def test_everyone_on_the_channel_gets_it_and_nobody_else(app):
+    """Channels are kept apart, clients of one channel are not."""
+    with (
+        app.ready("/channel/all") as one,
+        app.ready("/channel/all") as two,
+        app.ready("/channel/other") as other,
+    ):
+        app.emit("all", 1)
+        app.emit("other", 2)
+
+        assert [one.next_data(), two.next_data(), other.next_data()] == [1, 1, 2]
+
+
+def test_many_channels_and_patterns(app):
+    """One stream hears several channels in the order of emitting, each message once."""
+    with app.ready("/channels?name=m1&name=redis:m2&name=m:*&name=m:x") as client:
+        for number, channel in enumerate(["m2", "m1", "m:x", "m:y", "m3", "redis:m1"]):
+            app.emit(channel, number)
+
+        assert [client.next_data() for _ in range(5)] == [0, 1, 2, 3, 5]
+
+
+def test_a_value_of_the_url_is_no_pattern(app):
+    """`/channel/*` hears the channel that is called `*`."""
+    with app.ready("/channel/*") as client:
+        app.emit("anything", 1)
+        app.emit("*", 2)
+
+        assert client.next_data() == 2
+
+
+def test_a_view_refuses(app):
+    """Aborting, or returning a response, is the answer; there is no stream."""
+    assert app.request("GET", "/user/eve")[0] == 403
+    assert app.request("GET", "/user/mallory")[::2] == (401, {"error": "no"})
+    with app.ready("/user/bob") as client:
+        app.emit("user:bob:notifications", "hi")
+
+        assert client.next_data() == "hi"
+
+
+def test_a_hostile_channel_is_an_error_of_the_request(app):
+    """A line end in a URL's value reaches neither Redis nor a frame."""
+    assert app.request("GET", "/callback/a%00b")[0] == 400
+    assert app.request("GET", "/channel/%24ticks")[0] == 400
+    assert app.request("GET", "/channels?name=a%0Adata:x")[0] == 500
+    assert app.request("GET", "/channels")[0] == 500
+
+
+def test_stream_response_in_any_view(app):
+    """The module-level helper does the same, with its options."""
+    with app.ready("/response?name=r1&name=r2") as client:
+        app.emit("r2", 1)
+
+        assert client.next_data() == 1
+        assert client.until(lambda event: event.event == "heartbeat")
+
+
+def test_heartbeats_carry_the_position(app):
+    """An idle browser's cursor moves with messages that were not for it."""
+    with app.ready("/response?name=idle") as client:
+        id = app.emit("elsewhere", 1)
+        heartbeat = client.until(lambda event: event.event == "heartbeat")
+
+        assert Position.parse(heartbeat.last_event_id) <= Position.parse(id)
+        assert json.loads(heartbeat.data) == {"id": heartbeat.last_event_id}
+
+
+def test_without_history_there_are_no_ids(app):
+    """Frames have no id, and the heartbeat is a comment."""
+    with app.stream("/plain/noids") as client:
+        ready = client.next()
+        app.emit("noids", {"a": 1})
+
+        assert (ready.event, ready.last_event_id) == ("ready", "")
+        assert (client.next_data(), client.decoder.last_event_id) == ({"a": 1}, "")
+        client.wait_for_bytes(lambda body: b"\n:\n" in body)
+
+
+def test_a_backlog_comes_first(app):
+    """A first connect gets the last few messages, then what is live."""
+    for number in range(5):
+        app.emit("log", number)
+    with app.ready("/backlog/log") as client:
+        app.emit("log", 5)
+
+        assert [client.next_data() for _ in range(4)] == [2, 3, 4, 5]
+
+
+def test_who_comes_back_gets_what_was_missed(app):
+    """By header as EventSource sends it, or by query for a first connect."""
+    with app.ready("/channel/resume") as client:
+        app.emit("resume", 0)
+        client.next_data()
+        id = client.decoder.last_event_id
+    for number in (1, 2):
+        app.emit("resume", number)
+    with app.ready("/channel/resume", last_event_id=id) as client:
+        app.emit("resume", 3)
+
+        assert [client.next_data() for _ in range(3)] == [1, 2, 3]
+    with app.ready(f"/channel/resume?last_event_id={id}") as client:
+        assert [client.next_data() for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("id", ["nonsense", "0-0", "1-1", "99999999999999-0", "1-1 x", "x" * 500])
+def test_a_strange_id_is_a_reset(app, id):
+    """Whatever a client claims, it gets a stream, and is told to load its state anew."""
+    with app.ready("/channel/strange", last_event_id=id) as client:
+        assert client.next().event == "reset"
+        app.emit("strange", 1)
+        assert client.next_data() == 1
+
+
+def test_the_callback_contract(app):
+    """A value is sent, None skips, an error skips and goes on, False ends."""
+    with app.ready("/callback/cb") as client:
+        for message in ("a", "skip", "raise", "unserialisable", "named", "two", "false", "never"):
+            id = app.emit("cb", message)
+        got = [client.next() for _ in range(6)]
+
+        assert [(event.event, json.loads(event.data)) for event in got] == [
+            ("message", ["cb", "a"]),
+            ("special", {"is": "named"}),
+            ("part", "first of two"),
+            ("message", "second of two"),
+            ("message", "final"),
+            ("end", {}),
+        ]
+        # Only the last frame of a message moves the cursor.
+        assert got[2].last_event_id == got[1].last_event_id
+        assert got[3].last_event_id > got[2].last_event_id
+        assert got[5].last_event_id.endswith(".end")
+        assert Position.parse(got[4].last_event_id) < Position.parse(id)
+        assert client.wait_closed()
+
+
+def test_a_callback_terminates(app):
+    """event.terminate() ends the stream after what the callback returns."""
+    with app.ready("/callback/terminate") as client:
+        app.emit("terminate", "terminate")
+
+        assert client.next_data() == "last words"
+        assert client.next().event == "end"
+        assert client.wait_closed()
+
+
+def test_a_finished_stream_is_not_opened_again(app):
+    """An EventSource that comes back after the end gets a 204, which stops it for good."""
+    with EventSource(app.url + "/callback/finish") as source:
+        source.wait_for(lambda events: len(events) == 1)
+        app.emit("finish", "false")
+
+        assert source.wait_stopped() == 204
+        assert [event.event for event in source.events] == ["ready", "message", "end"]
+
+
+def test_callbacks_run_in_short_app_contexts(app):
+    """Each call's context is torn down at once: no database session outlives it."""
+    with app.ready("/callback/contexts") as client:
+        before = app.state()["teardowns"]
+        for number in range(3):
+            app.emit("contexts", number)
+            client.next_data()
+        after = app.state()["teardowns"]
+
+        # Three emits, three callbacks and one look, each with a context of its own.
+        assert after - before >= 7
+
+
+def test_a_generator_pulls_messages(app):
+    """It gathers while messages come, and yields when none does for a while."""
+    with app.ready("/pull/pulled") as client:
+        ids = [app.emit("pulled", number) for number in range(3)]
+        batches = [client.next_data()["batch"]]
+        while sum(map(len, batches)) < 3:
+            batches.append(client.next_data()["batch"])
+
+        assert [pair for batch in batches for pair in batch] == [["pulled", n] for n in range(3)]
+        assert client.decoder.last_event_id == ids[2]
+        assert client.until(lambda event: event.event == "heartbeat")
+
+
+def test_a_generator_that_fails_begins_anew(app):
+    """The error is logged, and the stream goes on; when it returns, the stream is over for good."""
+    with app.ready("/pull/failing") as client:
+        app.emit("failing", "raise")
+        app.emit("failing", "a")
+
+        assert client.next_data() == {"batch": [["failing", "a"]]}
+        app.emit("failing", "end")
+        assert client.next_data() == {"batch": [], "last": True}
+        assert client.until(lambda event: event.event == "end")
+        assert client.wait_closed()
+    assert "A generator that fails." in app.server.log
+
+
+def test_a_generator_iterates(app):
+    """`for message in messages` waits for each."""
+    with app.ready("/iterate/numbers") as client:
+        for number in (1, 2):
+            app.emit("numbers", number)
+
+        assert [client.next_data(), client.next_data()] == [2, 4]
+
+
+def test_polling(app):
+    """At once and then on the interval: a value is sent, None and errors skip, False ends."""
+    with app.ready("/poll") as client:
+        assert [client.next_data() for _ in range(3)] == [0, 3, 4]
+        assert client.next().event == "end"
+        assert client.wait_closed()
+
+
+def test_a_shared_poll_has_one_producer(app):
+    """Two clients get the very same values; the second one at once the latest."""
+    with app.ready("/shared") as one:
+        first = one.next_data()
+        with app.ready("/shared") as two:
+            shared = [two.next_data() for _ in range(3)]
+            seen = [first, *(one.next_data() for _ in range(4))]
+
+            assert set(shared) & set(seen)
+            assert max(shared) - min(shared) <= 3
+
+
+def test_an_idle_poll_has_heartbeats(app):
+    """They are comments, as there is no position."""
+    with app.ready("/quiet") as client:
+        client.wait_for_bytes(lambda body: body.endswith(b"\n:\n"))
+
+
+def test_a_short_stream_is_opened_again(app):
+    """max_age asks the browser to come back, and it resumes."""
+    with EventSource(app.url + "/short/aged") as source:
+        source.wait_connected(2)
+        app.emit("aged", 1)
+        events = source.wait_for(lambda events: any(e.event == "message" for e in events))
+
+        assert [e.event for e in events[:2]] == ["ready", "reconnect"]
+    wait_until(lambda: "max age" in app.state()["closed"])
+
+
+def test_a_stream_says_hello(app):
+    """What on_open returns is the first message."""
+    with app.ready("/open/hello") as client:
+        assert client.next_data() == {"hello": ["hello"]}
+
+
+@pytest.mark.parametrize(
+    "payload, data",
+    [
+        (b'{"id": 7}', '{"id": 7}'),
+        (b"hello", "hello"),
+        (b"two\nlines\r\nand three", "two\nlines\nand three"),
+        (b"\xff\xfe", "��"),
+        (b"", ""),
+        (b"id: 1\nevent: end\n\n", "id: 1\nevent: end\n\n"),
+    ],
+    ids=repr,
+)
+def test_foreign_publishers(app, payload, data):
+    """What any program publishes on the channel arrives as data, and nothing more."""
+    with app.ready("/channel/foreign") as client:
+        app.publish("foreign", payload)
+        event = client.next()
+
+        assert (event.event, event.data) == ("message", data)
+
+
+def test_a_large_message_arrives(app):
+    """One MiB in one event."""
+    with app.ready("/channel/large") as client:
+        app.emit("large", "x" * 2**20)
+
+        assert len(client.next_data()) == 2**20
+
+
+def test_listeners_hear(app):
+    """`@events.on` runs in the worker, and survives its own errors."""
+    app.state()
+    wait_until(lambda: app.redis.pubsub_numpat() >= 1)
+    for message in ("a", "raise", "b"):
+        app.emit("heard:x", message)
+    wait_until(
+        lambda: (
+            [entry[1:] for entry in app.state()["heard"]] == [["heard:x", "a"], ["heard:x", "b"]]
+        )
+    )
+
+
+def test_a_head_request_leaks_nothing(app):
+    """It has the headers of the stream, and no stream."""
+    before = app.state()["streams"]
+    status, headers, _ = app.request("HEAD", "/channel/head")
+
+    assert (status, headers["Content-Type"]) == (200, "text/event-stream")
+    assert app.state()["streams"] == before
+    assert app.subscribers("head") == 0

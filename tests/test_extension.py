@@ -1,0 +1,372 @@
+"""The Flask face: what `init_app` does and does not, and errors that name the fix."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+import weakref
+
+import flask
+import pytest
+import redis
+from flask import Flask
+from redis.sentinel import Sentinel
+
+import flask_redis_events
+from flask_redis_events import (
+    ChannelError,
+    ConfigError,
+    Emitter,
+    FieldError,
+    RedisEvents,
+    ServerSentEvent,
+    SetupError,
+    emit,
+    redis_event,
+    server_event,
+)
+from flask_redis_events.testing import hear, read_events
+
+
+@pytest.fixture
+def app(prefix) -> Flask:
+    return memory_app(f"memory://{prefix}")
+
+
+def memory_app(url: str) -> Flask:
+    app = Flask(__name__)
+    app.config["REDIS_EVENTS_URL"] = url
+    return app
+
+
+@pytest.fixture
+def events(app):
+    events = RedisEvents(app)
+    yield events
+    events.hub.close()
+
+
+def test_init_app_starts_nothing(monkeypatch):
+    """No connection, thread or lock: the application may be loaded before a fork."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("init_app must not do this.")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for name in ("Lock", "RLock", "Event", "Condition"):
+        monkeypatch.setattr(threading, name, refuse)
+    app = Flask(__name__)
+    events = RedisEvents()
+    events.init_app(app)
+
+    assert app.extensions["redis_events"] is events
+
+
+def test_a_second_init_app_is_an_error(app, events):
+    """The text says what to do."""
+    with pytest.raises(SetupError, match="call init_app once"):
+        events.init_app(app)
+    with pytest.raises(SetupError, match="call init_app once"):
+        RedisEvents(app)
+
+
+def test_use_before_init_app_is_an_error():
+    """With and without an app context, and for the helpers too."""
+    with pytest.raises(SetupError, match=r"call events\.init_app\(app\)"):
+        RedisEvents().emit("a", 1)
+    with Flask(__name__).test_request_context():
+        for use in (
+            lambda: RedisEvents().emit("a", 1),
+            lambda: emit("a", 1),
+            lambda: redis_event("a"),
+            lambda: server_event(lambda event: 1),
+        ):
+            with pytest.raises(SetupError, match="init_app"):
+                use()
+
+
+def test_several_apps(prefix):
+    """Each has its own settings and Redis; which one is meant must be said."""
+    events = RedisEvents()
+    one, two = memory_app(f"memory://{prefix}1"), memory_app(f"memory://{prefix}2")
+    two.config["REDIS_EVENTS_HISTORY"] = 0
+    events.init_app(one)
+    events.init_app(two)
+
+    with pytest.raises(SetupError, match="several applications"):
+        events.emit("a", 1)
+    with one.app_context(), hear(one, "a") as heard:
+        assert events.emit("a", "one")
+        with two.app_context():
+            assert events.emit("a", "two") is None
+            assert events.hub is not one.extensions["redis_events.state"].hub
+        assert heard.wait() == [("a", "one")]
+    for app in (one, two):
+        with app.app_context():
+            events.hub.close()
+
+
+def test_an_app_is_not_kept_alive(prefix):
+    """The extension outlives applications, as in a test-suite."""
+    events = RedisEvents()
+    app = memory_app(f"memory://{prefix}")
+    events.init_app(app)
+    reference = weakref.ref(app)
+    del app
+    gc.collect()
+
+    assert reference() is None
+
+
+def test_emit_outside_a_context_means_the_only_app(app, events):
+    """`events.emit` works anywhere: in threads, signals handlers, scripts."""
+    with hear(app, "a") as heard:
+        events.emit("a", {"id": 7})
+
+        assert heard.wait() == [("a", {"id": 7})]
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"heartbeat": 0}, "heartbeat must be a positive number of seconds"),
+        ({"max_age": "1h"}, "max_age must be"),
+        ({"backlog": -1}, "backlog must be"),
+        ({"history": "no"}, "history must be True or False"),
+        ({"overflow": "block"}, "overflow must be one of close, drop, latest"),
+        ({"on_open": 7}, "on_open must be a function"),
+        ({"heartbeats": 7}, "no option 'heartbeats'; there are heartbeat, "),
+        ({"interval": 7}, "no option 'interval'"),
+    ],
+    ids=str,
+)
+def test_a_wrong_option_fails_where_it_is_written(events, options, match):
+    """And not when a browser comes."""
+    with pytest.raises(ConfigError, match=match):
+        events.stream("a", **options)
+
+
+@pytest.mark.parametrize("channel", ["", "a\nb", "{", "{0}", "$x", 7], ids=repr)
+def test_a_wrong_channel_fails_where_it_is_written(events, channel):
+    """The decorator checks its templates."""
+    with pytest.raises(ChannelError):
+        events.stream(channel)
+
+
+def test_a_view_must_not_be_a_generator(events):
+    """It returns one; the error names the view."""
+    with pytest.raises(ConfigError, match="view 'orders' is a generator function"):
+
+        @events.stream("orders")
+        def orders():
+            yield 1
+
+
+@pytest.mark.parametrize(
+    "result, error, match",
+    [
+        (None, ChannelError, "The stream has no channels"),
+        ([], ChannelError, "at least one channel"),
+        ("a\nb", ChannelError, "line end"),
+    ],
+    ids=repr,
+)
+def test_a_stream_without_channels_is_an_error(app, events, result, error, match):
+    """The decorator names some, or the view returns them."""
+    app.testing = True
+
+    @app.get("/s")
+    @events.stream()
+    def s():
+        return result
+
+    with pytest.raises(error, match=match):
+        app.test_client().get("/s")
+
+
+def test_async_callbacks_are_refused(app, events):
+    """They would never be awaited."""
+
+    async def on_message(channel, message, event): ...
+
+    with app.test_request_context(), pytest.raises(ConfigError, match="cannot be async"):
+        events.stream_response("a", on_message)
+
+
+@pytest.mark.parametrize("result", [{"a": 1}, [1, 2], ("no", 403), flask.Response("x")], ids=repr)
+def test_other_values_are_responses(app, events, result):
+    """Whatever else Flask accepts is returned as it is."""
+
+    @app.get("/s")
+    @events.stream("a")
+    def s():
+        return result
+
+    response = app.test_client().get("/s")
+
+    assert response.mimetype != "text/event-stream"
+    assert response.status_code == (403 if isinstance(result, tuple) else 200)
+
+
+def test_streams_in_a_test_client(app, events):
+    """An application's own tests read a stream without any server or Redis."""
+
+    @app.get("/s/<name>")
+    @events.stream("{name}", backlog=10)
+    def s(name): ...
+
+    events.emit("a", 1)
+    events.emit("a", 2, event="named")
+    response = app.test_client().get("/s/a", buffered=False)
+    got = read_events(response, 2)
+
+    assert [(event.event, event.data) for event in got] == [("message", "1"), ("named", "2")]
+    assert events.hub.streams == 0
+
+
+def test_after_request_sees_an_ordinary_response(app, events):
+    """CORS and other headers are added as on any response."""
+
+    @app.after_request
+    def cors(response):
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        return response
+
+    @app.get("/s")
+    @events.stream("a")
+    def s(): ...
+
+    with app.test_client().get("/s", buffered=False) as response:
+        assert response.headers["Access-Control-Allow-Origin"] == "*"
+        assert response.headers["Content-Type"] == "text/event-stream"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda events: events.emit("", 1),
+        lambda events: events.emit("a\nb", 1),
+        lambda events: events.emit("a\0", 1),
+        lambda events: events.emit("$ticks", 1),
+        lambda events: events.emit(None, 1),
+    ],
+)
+def test_a_bad_channel_is_not_emitted_to(events, use):
+    """The error shows the channel."""
+    with pytest.raises(ChannelError):
+        use(events)
+
+
+@pytest.mark.parametrize(
+    "data, options",
+    [
+        (float("nan"), {}),
+        (object(), {}),
+        (1, {"event": "a\nid: 7"}),
+        (1, {"event": "error"}),
+        (1, {"retry": -1}),
+        (1, {"retry": "soon"}),
+        (1, {"key": "a\nb"}),
+        (1, {"key": ""}),
+        (ServerSentEvent(1, id="7"), {}),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_sent_is_refused(events, data, options):
+    """Before anything reaches Redis."""
+    with pytest.raises(FieldError):
+        events.emit("a", data, **options)
+
+
+def test_flasks_json_is_used(app, events):
+    """A date is emitted as `jsonify` would write it."""
+    import datetime
+
+    with hear(app, "a") as heard:
+        events.emit("a", {"day": datetime.date(2026, 11, 23)})
+
+        assert heard.wait() == [("a", {"day": "Mon, 23 Nov 2026 00:00:00 GMT"})]
+
+
+def test_an_emitter_reaches_the_app(prefix, redis_server):
+    """No Flask: a script with the same URL and prefix is heard."""
+    app = Flask(__name__)
+    app.config.update(REDIS_EVENTS_URL=redis_server.url, REDIS_EVENTS_PREFIX=prefix)
+    events = RedisEvents(app)
+    emitter = Emitter(redis_server.url, prefix=prefix)
+    with hear(app, "a") as heard:
+        id = emitter.emit("redis:a", {"id": 7}, event="order")
+
+        assert heard.wait() == [("a", {"id": 7})]
+    assert id is not None
+    events.hub.close()
+    emitter.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost", "redis://localhost:notaport", "redis://[", "http://x"]
+)
+def test_a_wrong_url_fails_at_once(url):
+    """For the emitter as for the application."""
+    with pytest.raises(ConfigError, match="must be a URL like redis://localhost:6379/0"):
+        Emitter(url)
+
+
+def test_the_settings_of_a_given_client_are_taken(redis_server, prefix):
+    """Its pool is not used: with one connection at most, which is taken, events flow."""
+    client = redis_server.client(max_connections=1, decode_responses=True)
+    taken = client.connection_pool.get_connection()
+    app = Flask(__name__)
+    app.config["REDIS_EVENTS_PREFIX"] = prefix
+    events = RedisEvents(app, redis=client)
+    with hear(app, "a") as heard:
+        events.emit("a", 1)
+
+        assert heard.wait() == [("a", 1)]
+    client.connection_pool.release(taken)
+    events.hub.close()
+
+
+def test_a_sentinel_client_can_be_given():
+    """Nothing connects; the settings are those of its master's pool."""
+    master = Sentinel([("127.0.0.1", 1)]).master_for("main")
+    events = RedisEvents(Flask(__name__), redis=master)
+
+    assert events is not None
+    master.close()
+
+
+def test_what_is_no_client_is_refused():
+    """The error says what to give."""
+    with pytest.raises(ConfigError, match=r"redis= takes a redis\.Redis client"):
+        RedisEvents(Flask(__name__), redis="redis://localhost")
+
+
+def test_a_unix_socket(tmp_path, prefix):
+    """unix:// reaches a server that has no port."""
+    from tests.servers import RedisServer
+
+    path = tmp_path / "redis.sock"
+    with RedisServer(tmp_path, arguments=("--unixsocket", str(path))):
+        emitter = Emitter(f"unix://{path}")
+        assert emitter.emit("a", 1)
+        emitter.close()
+
+
+def test_every_public_name_is_documented():
+    """`help()` says something of each."""
+    for name in flask_redis_events.__all__:
+        assert getattr(flask_redis_events, name).__doc__, name
+
+
+def test_redis_errors_are_translated(redis_server, prefix):
+    """What Redis refuses is a BrokerError that carries the cause."""
+    emitter = Emitter(redis_server.url, prefix=prefix)
+    redis_server.client().set(f"{prefix}history:a", "not a stream")
+    with pytest.raises(flask_redis_events.BrokerError, match="refused") as caught:
+        emitter.emit("a", 1)
+
+    assert isinstance(caught.value.__cause__, redis.RedisError)
+    emitter.close()

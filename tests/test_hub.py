@@ -1,0 +1,226 @@
+"""The hub, the reader and the ticker over a real Redis, in this process: threads or greenlets."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from flask_redis_events.broker import open_broker
+from flask_redis_events.hub import Hub
+from flask_redis_events.settings import Settings
+from flask_redis_events.subscription import Subscription
+from flask_redis_events.wire import encode
+from tests.servers import RedisServer
+
+from .factories import channels
+from .waiting import wait_until
+
+
+def make_hub(server: RedisServer, prefix: str = "events:", **settings) -> Hub:
+    chosen = Settings(url=server.url, prefix=prefix, **settings)
+    broker = open_broker(
+        chosen.url, prefix=prefix, history=chosen.history, history_ttl=chosen.history_ttl
+    )
+    return Hub(chosen, broker, None)
+
+
+@pytest.fixture
+def hub(redis_server, prefix):
+    hub = make_hub(redis_server, prefix)
+    yield hub
+    hub.close()
+    hub.broker.close()
+
+
+@pytest.fixture
+def own_hub(own_redis_server):
+    hub = make_hub(own_redis_server)
+    yield hub
+    hub.close()
+    hub.broker.close()
+
+
+def join(hub: Hub, *names: str) -> Subscription:
+    """Listen, and return when Redis has acknowledged all."""
+    subscription = Subscription(channels(*names), held=True)
+    hub.listen(subscription)
+    assert subscription.live.wait(5)
+    subscription.start(subscription.floor)
+    return subscription
+
+
+def emit(hub: Hub, channel: str, text: object):
+    return hub.broker.publish(channel, encode(str(text)))
+
+
+def take(subscription: Subscription, count: int, timeout: float = 5) -> list[object]:
+    """Return the values of so many messages."""
+    got: list[object] = []
+    deadline = time.monotonic() + timeout
+    while len(got) < count and time.monotonic() < deadline:
+        for batch in subscription.take(0.1):
+            got += [message.value for message in batch.messages]
+    return got
+
+
+def test_a_hub_starts_nothing_until_somebody_comes(redis_server, prefix):
+    """Making one is free, as every process of an application may have one."""
+    before = threading.active_count()
+    hub = make_hub(redis_server, prefix)
+
+    assert threading.active_count() == before
+    assert (hub.pid, hub.connected, hub.streams) == (os.getpid(), False, 0)
+
+
+def test_it_reads_what_is_ready_at_once(hub):
+    """A burst reaches each client in few batches, in order."""
+    one, two = join(hub, "a", "b"), join(hub, "a")
+    for number in range(500):
+        emit(hub, "ab"[number % 2], number)
+
+    assert take(one, 500) == list(range(500))
+    assert take(two, 250) == list(range(0, 500, 2))
+
+
+def test_the_position_follows(hub):
+    """It is known from the first connection on, and moves with each message."""
+    subscription = join(hub, "a")
+    first = hub.position
+    id = emit(hub, "a", 1)
+    take(subscription, 1)
+
+    assert first < id
+    assert hub.position == id
+
+
+def test_killed_connections_are_repaired_in_silence(own_hub, own_redis_server):
+    """What was emitted meanwhile is read from history: nothing lost, nothing twice, in order."""
+    subscription = join(own_hub, "a", "b*")
+    for number in range(300):
+        emit(own_hub, ("a", "b1", "b2")[number % 3], number)
+        if number % 50 == 25:
+            own_redis_server.kill_pubsub()
+
+    assert take(subscription, 300, 20) == list(range(300))
+    assert own_hub.metrics["connected"] > 1
+    assert own_hub.metrics["refilled.reconnect"] >= 1
+
+
+@pytest.mark.redis(appendonly=True)
+def test_a_restart_of_redis_is_survived(own_hub, own_redis_server):
+    """Streams stay, and go on where they were when it is back with its data."""
+    subscription = join(own_hub, "a")
+    emit(own_hub, "a", 0)
+    assert take(subscription, 1) == [0]
+    own_redis_server.restart()
+    emit(own_hub, "a", 1)
+
+    assert take(subscription, 1, 10) == [1]
+    assert subscription.closed is None
+
+
+def test_a_restart_without_data_is_a_reset(own_hub, own_redis_server):
+    """Positions from before mean nothing any more; each client is told once."""
+    subscription = join(own_hub, "a")
+    emit(own_hub, "a", 0)
+    take(subscription, 1)
+    own_redis_server.restart()
+    wait_until(lambda: own_hub.metrics["reset.flushed"] == 1, 10)
+
+    assert b"event: reset\n" in subscription.take(1)[0].data
+    emit(own_hub, "a", 1)
+    assert take(subscription, 1) == [1]
+
+
+def test_who_joins_while_redis_is_away_waits(own_redis_server):
+    """And is live when it is back."""
+    own_redis_server.stop()
+    hub = make_hub(own_redis_server)
+    subscription = Subscription(channels("a"), held=True)
+    hub.listen(subscription)
+
+    assert not subscription.live.wait(0.3)
+    own_redis_server.start()
+    assert subscription.live.wait(10)
+    subscription.start(subscription.floor)
+    emit(hub, "a", 1)
+    assert take(subscription, 1) == [1]
+    hub.close()
+    hub.broker.close()
+
+
+def test_a_mute_connection_is_noticed(own_redis_server, monkeypatch):
+    """A tick that is published and does not come back means that the connection hears nothing."""
+    monkeypatch.setattr("flask_redis_events.reader.SILENCE", 0.4)
+    monkeypatch.setattr("flask_redis_events.reader.ANSWER", 0.4)
+    hub = make_hub(own_redis_server)
+    subscription = join(hub, "a")
+    client = own_redis_server.client()
+    (reader,) = client.client_list(_type="pubsub")
+    # The server forgets the subscriptions, and says nothing: what a half-open connection looks like.
+    hub._reader._feed._send("UNSUBSCRIBE", [])
+    wait_until(lambda: client.pubsub_numsub("events:a")[0][1] == 0)
+    wait_until(lambda: hub.metrics["mute"] >= 1, 10)
+    wait_until(lambda: client.pubsub_numsub("events:a")[0][1] == 1, 10)
+    emit(hub, "a", 1)
+
+    assert take(subscription, 1) == [1]
+    assert [c["id"] for c in client.client_list(_type="pubsub")] != [reader["id"]]
+    hub.close()
+    hub.broker.close()
+
+
+def test_ticks_keep_the_position_young(own_redis_server, monkeypatch):
+    """A worker that hears nothing knows all the same how far the clock has come."""
+    monkeypatch.setattr("flask_redis_events.reader.SILENCE", 0.2)
+    hub = make_hub(own_redis_server)
+    subscription = join(hub, "a*", "*")
+    first = hub.position
+    wait_until(lambda: hub.position > first, 5)
+
+    assert subscription.take(0) == []
+    hub.close()
+    hub.broker.close()
+
+
+def test_without_history_a_ping_does(own_redis_server, monkeypatch):
+    """No ids, no ticks: the connection is tested with PING, and stays."""
+    monkeypatch.setattr("flask_redis_events.reader.SILENCE", 0.2)
+    hub = make_hub(own_redis_server, history=0)
+    subscription = join(hub, "a")
+    heard = hub._reader._heard_at
+    wait_until(lambda: hub._reader._heard_at > heard + 0.3, 5)
+    hub.broker.publish("a", encode("1"))
+
+    assert take(subscription, 1) == [1]
+    assert (hub.metrics["mute"], hub.metrics["connected"]) == (0, 1)
+    hub.close()
+    hub.broker.close()
+
+
+def test_a_flood_starves_nobody(hub):
+    """While one channel is flooded, others run: here, a thread that counts its turns."""
+    subscription = Subscription(channels("flood"), limit=10**8)
+    hub.listen(subscription)
+    assert subscription.live.wait(5)
+    turns = 0
+    done = threading.Event()
+
+    def turn():
+        nonlocal turns
+        while not done.is_set():
+            time.sleep(0.001)
+            turns += 1
+
+    thread = threading.Thread(target=turn)
+    thread.start()
+    for number in range(3000):
+        emit(hub, "flood", number)
+    assert len(take(subscription, 3000, 20)) == 3000
+    done.set()
+    thread.join()
+
+    assert turns > 20

@@ -1,0 +1,27 @@
+"""Tests wait for a condition with a deadline; they never sleep and hope."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_until(
+    predicate: Callable[[], T],
+    timeout: float = 5,
+    message: str | Callable[[], str] = "The condition did not come true",
+) -> T:
+    """Return the predicate's first true value; raise AssertionError after `timeout` seconds.
+
+    A callable `message` is asked only then, and can show the state that it stopped in.
+    """
+    deadline = time.monotonic() + timeout
+    while not (value := predicate()):
+        if time.monotonic() >= deadline:
+            text = message() if callable(message) else message
+            raise AssertionError(f"{text} (waited {timeout} s, last value {value!r}).")
+        time.sleep(0.01)
+    return value
