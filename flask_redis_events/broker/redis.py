@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import redis
 from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -227,28 +228,26 @@ def _connection(url: str, client: Any) -> tuple[type[Any], dict[str, Any]]:
     """Return what connections are made of, from a URL or from a client that is given."""
     if client is None:
         try:
-            pool = redis.ConnectionPool.from_url(url)
+            given = dict(parse_url(url))  # type: ignore[no-untyped-call]
         except ValueError as error:
             raise ConfigError(
                 f"REDIS_EVENTS_URL must be a URL like redis://localhost:6379/0, not {url!r}:"
                 f" {error}"
             ) from error
+        connection_class = given.pop("connection_class", redis.Connection)
     elif isinstance(client, redis.Redis):
-        pool = client.connection_pool
+        given = client.connection_pool.connection_kwargs
+        connection_class = client.connection_pool.connection_class
     else:
         raise ConfigError(f"redis= takes a redis.Redis client, not {client!r}.")
-    settings = {
-        name: value
-        for name, value in pool.connection_kwargs.items()
-        if not name.startswith(_PRIVATE)
-    }
+    settings = {name: value for name, value in given.items() if not name.startswith(_PRIVATE)}
     settings.update(
         protocol=2,
         decode_responses=False,
         health_check_interval=0,
         retry=Retry(NoBackoff(), 0),
     )
-    return pool.connection_class, settings
+    return connection_class, settings
 
 
 @functools.cache
