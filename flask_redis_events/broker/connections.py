@@ -1,0 +1,68 @@
+"""How Redis is reached: a connection's settings, and redis-py's errors as ours.
+
+redis-py's own retries are off throughout.  They would publish twice, reconnect in the wrong
+greenlet, and sleep with a `sleep` that was imported before gevent patched it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from ..exceptions import BrokerError, ConfigError
+
+#: What redis-py puts into a pool's settings for itself; it means nothing to another pool.
+_PRIVATE = ("maint_notifications", "orig_", "himport", "cache", "retry", "event_dispatcher")
+
+
+def connection_settings(url: str, client: Any) -> tuple[type[Any], dict[str, Any]]:
+    """Return what connections are made of, from a URL or from a client that is given."""
+    if client is None:
+        try:
+            given = dict(parse_url(url))  # type: ignore[no-untyped-call]
+        except ValueError as error:
+            raise ConfigError(
+                f"REDIS_EVENTS_URL must be a URL like redis://localhost:6379/0, not {url!r}:"
+                f" {error}"
+            ) from error
+        connection_class = given.pop("connection_class", redis.Connection)
+    elif isinstance(client, redis.Redis):
+        given = client.connection_pool.connection_kwargs
+        connection_class = client.connection_pool.connection_class
+    else:
+        raise ConfigError(f"redis= takes a redis.Redis client, not {client!r}.")
+    settings = {name: value for name, value in given.items() if not name.startswith(_PRIVATE)}
+    settings.update(
+        protocol=2,
+        decode_responses=False,
+        health_check_interval=0,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return connection_class, settings
+
+
+class translated:
+    """Turn redis-py's errors and the socket's into `BrokerError`."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        # A read of a connection that was closed beside it may find redis-py half taken apart.
+        if isinstance(error, RedisError | OSError | AttributeError):
+            raise broker_error(error) from error
+
+
+def broker_error(error: BaseException) -> BrokerError:
+    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
+        return BrokerError(
+            f"Redis could not be reached: {error}. Check REDIS_EVENTS_URL, and that it runs."
+        )
+    return BrokerError(f"Redis refused: {error}")

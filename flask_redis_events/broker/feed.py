@@ -1,0 +1,94 @@
+"""The reading end of Redis: one connection of its own, outside every pool."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from ..channels import Channel, escape
+from ..exceptions import BrokerError
+from ..message import Message
+from .base import Acknowledgement, Delivery, Pong, Received
+from .connections import translated
+
+#: How many received messages are handed on at once, and how many channels go into one command.
+BATCH = 512
+
+
+class RedisFeed:
+    """One dedicated connection in pub/sub mode (RESP2: the same bytes, parsed for less)."""
+
+    def __init__(self, connection: Any, prefix: str) -> None:
+        self._connection = connection
+        self._prefix = prefix.encode()
+        self._glob = escape(prefix).encode()
+        # Guards writing, and whether it is still allowed: redis-py would connect anew on its own.
+        self._lock = threading.Lock()
+        self._closed = False
+        #: By topic; entries stay when a channel is given up, as messages may still be under way.
+        self._channels: dict[tuple[bool, bytes], Channel] = {}
+
+    def subscribe(self, channels: Collection[Channel]) -> None:
+        for channel in channels:
+            self._channels[channel.pattern, self._topic(channel)] = channel
+        self._send("SUBSCRIBE", [c for c in channels if not c.pattern])
+        self._send("PSUBSCRIBE", [c for c in channels if c.pattern])
+
+    def unsubscribe(self, channels: Collection[Channel]) -> None:
+        self._send("UNSUBSCRIBE", [c for c in channels if not c.pattern])
+        self._send("PUNSUBSCRIBE", [c for c in channels if c.pattern])
+
+    def ping(self) -> None:
+        with self._lock, translated():
+            self._write("PING")
+
+    def read(self, timeout: float) -> list[Received]:
+        replies: list[Any] = []
+        with translated():
+            try:
+                while len(replies) < BATCH:
+                    # Only the first read waits; the next ones take what is here already.
+                    replies.append(
+                        self._connection.read_response(
+                            timeout=0 if replies else timeout, disconnect_on_error=False
+                        )
+                    )
+            except RedisTimeoutError:
+                pass
+        return [item for item in map(self._understand, replies) if item is not None]
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._connection.disconnect()
+
+    def _topic(self, channel: Channel) -> bytes:
+        return (self._glob if channel.pattern else self._prefix) + channel.name.encode()
+
+    def _send(self, command: str, channels: Sequence[Channel]) -> None:
+        topics = [self._topic(channel) for channel in channels]
+        with self._lock, translated():
+            for start in range(0, len(topics), BATCH):
+                self._write(command, *topics[start : start + BATCH])
+
+    def _write(self, *words: str | bytes) -> None:
+        if self._closed or not self._connection.is_connected:
+            raise BrokerError("The connection to Redis was lost.")
+        self._connection.send_command(*words, check_health=False)
+
+    def _understand(self, reply: Any) -> Received | None:
+        kind = reply[0] if isinstance(reply, list) else reply
+        if kind == b"message":
+            channel = self._channels.get((False, reply[1]))
+            return channel and Delivery(channel, Message.from_payload(channel.name, reply[2]))
+        if kind == b"pmessage":
+            channel = self._channels.get((True, reply[1]))
+            name = reply[2][len(self._prefix) :].decode("utf-8", "replace")
+            return channel and Delivery(channel, Message.from_payload(name, reply[3]))
+        if kind in (b"subscribe", b"psubscribe"):
+            channel = self._channels.get((kind == b"psubscribe", reply[1]))
+            return channel and Acknowledgement(channel)
+        return Pong() if kind in (b"pong", b"PONG") else None
