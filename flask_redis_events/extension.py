@@ -6,7 +6,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, Unpack
+from typing import Any, Unpack
 
 from flask import Flask, Response, current_app, has_app_context, request
 from werkzeug.exceptions import BadRequest
@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from . import responses
 from .channels import Channel, Template, parse_all
 from .exceptions import ChannelError, ConfigError, SetupError
+from .history import HistoricEvent, read_history
 from .hub import Hub
 from .listener import Listener, OnEvent
 from .options import PollOptions, StreamOptions, check
@@ -24,7 +25,8 @@ from .state import KEY, State
 from .stream import OnMessage
 
 NAME = "redis_events"
-View = TypeVar("View", bound=Callable[..., Any])
+#: What a view is: its result is responded to, so that it need not be a response.
+View = Callable[..., Any]
 
 
 class RedisEvents:
@@ -156,6 +158,15 @@ class RedisEvents:
             channel, data, event=event, retry=retry, persist=persist, key=key
         )
 
+    def history(
+        self, channel: str, *, after: str | None = None, limit: int = 100
+    ) -> list[HistoricEvent]:
+        """Return what is kept of a channel (or a pattern): the last `limit`, oldest first.
+
+        `after`: an id; then the first `limit` after it.  Raises `BrokerError` without Redis.
+        """
+        return read_history(self._state.emitter.broker, channel, after=after, limit=limit)
+
     def on(self, *channels: str) -> Callable[[OnEvent], OnEvent]:
         """Call `f(channel, message)` in each worker for what is emitted, in an app context."""
         parsed = parse_all(list(channels))
@@ -181,7 +192,7 @@ def _decorator(respond: Callable[[Any, dict[str, Any]], Any]) -> Callable[[View]
             result = current_app.ensure_sync(view)(*args, **kwargs)
             return respond(result, {**(request.view_args or {}), **kwargs})
 
-        return streaming  # type: ignore[return-value]
+        return streaming
 
     return decorate
 

@@ -12,11 +12,13 @@ import time
 
 from . import control, server
 from .broker import Broker
+from .channels import Channel
 from .concurrency import Deadline, jitter
-from .message import Batch, Position
+from .message import Batch, Message, Position
 from .metrics import Metrics
 from .reader import Reader
 from .registry import Registry
+from .replays import Replays
 from .settings import Settings
 from .subscription import Subscription
 from .ticker import Ticker, Timed
@@ -40,6 +42,7 @@ class Hub:
         self._reader = Reader(
             broker, self._registry, lock=self._lock, metrics=self.metrics, sender=sender
         )
+        self.replays = Replays(broker, self, self.metrics)
         self._reading = False
         self._ticking = False
 
@@ -93,6 +96,24 @@ class Hub:
         # Under the lock: a message delivered in between would be older than the position.
         with self._lock:
             mailbox.beat(self.position if inbox.channels and inbox.idle else None)
+
+    def recall(
+        self, channels: frozenset[Channel], cursor: Position
+    ) -> tuple[list[Message], Position] | None:
+        """Return what came after the cursor, if all of it was heard here; see `Replays`."""
+        with self._lock:
+            position = self.position
+            if position is None or cursor > position:
+                return None
+            messages = self._reader.sequence.tail.after(channels, cursor)
+            return None if messages is None else (messages, position)
+
+    def vouch(self, inbox: Subscription, position: Position) -> None:
+        """Take note that the inbox's channels were subscribed to at this position."""
+        with self._lock:
+            # While it listens, none of them was given up.
+            if inbox.closed is None:
+                self._reader.sequence.tail.complete(inbox.channels, position)
 
     @property
     def position(self) -> Position | None:

@@ -26,6 +26,7 @@ from .metrics import Metrics
 from .registry import Audience, Registry
 from .sequence import Sequence
 from .subscription import Subscription
+from .tail import Tail
 
 log = logging.getLogger("flask_redis_events")
 
@@ -33,6 +34,8 @@ log = logging.getLogger("flask_redis_events")
 SILENCE = 10.0
 #: Seconds that an acknowledgement, or the answer to a test, may take.
 ANSWER = 5.0
+#: Bytes of the last messages that are kept in memory, for clients that come back.
+TAIL = 4 * 1024 * 1024
 #: The test message: a comment, which would do no harm if it ever reached a browser.
 TICK = b":\n\n"
 _TICKS = Channel(TICKS)
@@ -51,7 +54,10 @@ class Reader:
         sender: object,
     ) -> None:
         self.sequence = Sequence(
-            registry, ttl=broker.history_ttl * 1000, rest=concurrency.let_others_run
+            registry,
+            ttl=broker.history_ttl * 1000,
+            tail=Tail(TAIL),
+            rest=concurrency.let_others_run,
         )
         self._broker = broker
         self._registry = registry
@@ -91,7 +97,7 @@ class Reader:
         """Give channels up."""
         self._intend(channels, subscribe=False)
         if channels:
-            self.sequence.forget()
+            self.sequence.forget(channels)
 
     def maybe_begin(self, audience: Audience, members: Iterable[Subscription]) -> None:
         """Let members of an audience begin, if all its channels are acknowledged."""
@@ -216,6 +222,7 @@ class Reader:
         del self._unacknowledged[channel]
         if channel in self._registry:
             self._acknowledged.add(channel)
+            self.sequence.tail.acknowledged(channel)
             for audience in self._registry.listening(channel):
                 self.maybe_begin(audience, audience.members)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from . import control
+from .broker.base import Snapshot
 from .hub import Hub
 from .message import Batch, Position
 from .subscription import Subscription
@@ -36,13 +37,18 @@ def begin(
         return Beginning(now, now, [control.reset("unknown id", None)])
     if after is None and not backlog:
         return Beginning(now, now, [])
-    snapshot = hub.broker.replay(inbox.channels, after=after, last=backlog)
-    first = snapshot.messages[0] if snapshot.messages else None
-    batches = [Batch(snapshot.messages)] if first else []
     if after is None:
-        return Beginning((first and first.prev) or snapshot.clock, snapshot.clock, batches)
-    hub.metrics.count("resumed")
+        return _with_backlog(hub.broker.replay(inbox.channels, last=backlog))
+    snapshot = hub.replays.after(inbox, after)
+    batches = [Batch(snapshot.messages)] if snapshot.messages else []
     if snapshot.reason is not None:
         hub.metrics.count("reset", reason=snapshot.reason)
         batches.insert(0, control.reset(snapshot.reason, None))
     return Beginning(min(after, snapshot.clock), snapshot.clock, batches)
+
+
+def _with_backlog(snapshot: Snapshot) -> Beginning:
+    if not snapshot.messages:
+        return Beginning(snapshot.clock, snapshot.clock, [])
+    before = snapshot.messages[0].prev or snapshot.clock
+    return Beginning(before, snapshot.clock, [Batch(snapshot.messages)])

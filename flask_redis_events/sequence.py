@@ -6,12 +6,13 @@ of every channel at once how far this worker has come.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from .broker.base import Delivery, Snapshot
-from .channels import TICKS
+from .channels import TICKS, Channel
 from .message import Message, Position
 from .registry import Audience, Registry
+from .tail import Tail
 
 #: A fan-out lets others run after so many clients.
 _TURN = 256
@@ -20,9 +21,13 @@ _TURN = 256
 class Sequence:
     """Routes messages to audiences, once and in order.  `ttl` is in milliseconds."""
 
-    def __init__(self, registry: Registry, *, ttl: float, rest: Callable[[], None]) -> None:
+    def __init__(
+        self, registry: Registry, *, ttl: float, tail: Tail, rest: Callable[[], None]
+    ) -> None:
         #: The newest id of any channel; None until Redis' clock is known.
         self.position: Position | None = None
+        #: What passed lately, for those who come back.
+        self.tail = tail
         self._registry = registry
         self._ttl = ttl
         self._rest = rest
@@ -51,9 +56,7 @@ class Sequence:
         if message.id is not None:
             if message.id <= self._floor:
                 return
-            self.position = message.id
-            if message.prev is not None:
-                self._last[message.channel] = message.id
+            self._pass(message, message.id)
         if message.channel == TICKS:
             self._forget_expired()
             return
@@ -61,6 +64,14 @@ class Sequence:
             if audience.hears(via, message.channel):
                 audience.pending.append(message)
                 self._touched[audience] = None
+
+    def _pass(self, message: Message, id: Position) -> None:
+        # The same message may come again, through a pattern.
+        if message.prev is not None and self._last.get(message.channel) != id:
+            self._last[message.channel] = id
+            self.tail.add(message, id)
+        self.tail.passed(id)
+        self.position = id
 
     def flush(self) -> int:
         """Offer each client what is pending for it, as one batch; return how many were offered."""
@@ -81,16 +92,20 @@ class Sequence:
         if anew:
             self._floor = Position(0)
             self._last.clear()
+        if anew or snapshot.lost:
+            self.tail.forget(snapshot.clock)
         reasons = self._reset(snapshot)
         for message in snapshot.messages:
             for via in self._registry.ways(message.channel):
                 self.route(Delivery(via, message))
         self.flush()
         self._floor = self.position = snapshot.clock
+        self.tail.passed(snapshot.clock)
         return reasons
 
-    def forget(self) -> None:
+    def forget(self, channels: Iterable[Channel]) -> None:
         """Forget what was last on channels that nobody hears any more."""
+        self.tail.left(channels)
         for name in [name for name in self._last if not self._registry.ways(name)]:
             del self._last[name]
 

@@ -160,7 +160,7 @@ def test_a_mute_connection_is_noticed(own_redis_server, monkeypatch):
     subscription = join(hub, "a")
     client = own_redis_server.client()
     (reader,) = client.client_list(_type="pubsub")
-    # The server forgets the subscriptions, and says nothing: what a half-open connection looks like.
+    # The server forgets the subscriptions in silence: what a half-open connection looks like.
     hub._reader._feed._write("UNSUBSCRIBE")
     wait_until(lambda: client.pubsub_numsub("events:a")[0][1] == 0)
     wait_until(lambda: hub.metrics["mute"] >= 1, 10)

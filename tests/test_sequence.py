@@ -10,6 +10,7 @@ from flask_redis_events.message import Message, Position
 from flask_redis_events.registry import Registry
 from flask_redis_events.sequence import Sequence
 from flask_redis_events.subscription import Subscription
+from flask_redis_events.tail import Tail
 from flask_redis_events.wire import decode
 
 from .factories import channels, foreign, message
@@ -22,7 +23,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.registry = Registry()
-        self.sequence = Sequence(self.registry, ttl=TTL, rest=lambda: None)
+        self.sequence = Sequence(self.registry, ttl=TTL, tail=Tail(10**6), rest=lambda: None)
         self.client = Subscription(channels("a", "b"))
         self.registry.add(self.client)
         self.refill(10)
@@ -135,7 +136,7 @@ def test_when_the_clock_went_back_positions_restart(scene):
 def test_overlapping_patterns_deliver_once():
     """A client with a name and a pattern that match the same message gets it once."""
     registry = Registry()
-    sequence = Sequence(registry, ttl=TTL, rest=lambda: None)
+    sequence = Sequence(registry, ttl=TTL, tail=Tail(10**6), rest=lambda: None)
     client = Subscription(channels("a", "a*", "*"))
     registry.add(client)
     sequence.refill(Snapshot(Position(10), [message(9, channel="a")], {}))
@@ -151,7 +152,7 @@ def test_other_channels_chains_are_forgotten_with_their_listeners(scene):
     """A channel that is left and joined again begins a new chain."""
     scene.live(message(11, channel="a"))
     scene.registry.remove(scene.client)
-    scene.sequence.forget()
+    scene.sequence.forget(channels("a", "b"))
     scene.registry.add(scene.client)
 
     assert not scene.sequence.follows_a_gap(message(50, channel="a", prev=40))

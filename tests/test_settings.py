@@ -11,7 +11,7 @@ from flask_redis_events.settings import Settings
 
 def test_defaults_are_written_into_the_config():
     """What is not set is there afterwards, for everyone to read."""
-    config = {}
+    config: dict[str, object] = {}
     settings = Settings.from_config(config)
 
     assert settings == Settings()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import FlaskRun, Gunicorn, RedisServer
+from tests.servers import FlaskRun, Gunicorn, RedisServer, WebServer
 from tests.sse_client import SSEClient
 
 _NOTHING = object()
@@ -20,7 +20,7 @@ APP = "tests.apps.streams:create_app()"
 class App:
     """A running application, and short ways to talk to it."""
 
-    def __init__(self, server: Gunicorn | FlaskRun, redis: RedisServer, prefix: str) -> None:
+    def __init__(self, server: WebServer, redis: RedisServer, prefix: str) -> None:
         self.server = server
         self.redis = redis.client()
         self.prefix = prefix
@@ -96,7 +96,7 @@ def starting(redis_server: RedisServer, prefix: str) -> Iterator[Start]:
         yield start
 
 
-def _server(kind: str, environ: Mapping[str, str], options: Any) -> Gunicorn | FlaskRun:
+def _server(kind: str, environ: Mapping[str, str], options: Any) -> WebServer:
     if kind == "flask":
         return FlaskRun(APP, env=environ)
     worker_class, args = kind, [*options.pop("args", ())]

@@ -1,4 +1,4 @@
-"""What the extension promises those who operate it: one connection, a free cache, no dead stream."""
+"""What operators are promised: one connection, a free cache, no stream that dies beside another."""
 
 from __future__ import annotations
 

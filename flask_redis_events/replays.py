@@ -1,0 +1,114 @@
+"""History for those who come back, read once however many they are.
+
+Two thousand clients that lost the same worker come back together with the same few positions.
+What this worker has heard itself, it has in memory; what is older is read from Redis once for each
+set of channels and position, and completed from memory for those who come a little later.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Protocol
+
+from .broker.base import Broker, Snapshot
+from .channels import Channel
+from .concurrency import Deadline
+from .message import Message, Position
+from .metrics import Metrics
+from .subscription import Subscription
+
+#: How many snapshots are kept, and for how many seconds.
+KEPT = 32
+KEPT_FOR = 5.0
+
+Key = tuple[frozenset[Channel], Position]
+
+
+class Memory(Protocol):
+    """What this worker heard itself."""
+
+    def recall(
+        self, channels: frozenset[Channel], cursor: Position
+    ) -> tuple[list[Message], Position] | None:
+        """Return what came after the cursor, and the position up to which that is all."""
+
+    def vouch(self, inbox: Subscription, position: Position) -> None:
+        """Take note that the inbox's channels were subscribed to at this position."""
+
+
+class _Flight:
+    """One reading of history, for all who need the same."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.fresh = Deadline(KEPT_FOR)
+        self.snapshot: Snapshot | None = None
+
+
+class Replays:
+    """Replays for subscriptions that are live and held."""
+
+    def __init__(self, broker: Broker, memory: Memory, metrics: Metrics) -> None:
+        self._broker = broker
+        self._memory = memory
+        self._metrics = metrics
+        # Guards the flights.
+        self._lock = threading.Lock()
+        self._flights: OrderedDict[Key, _Flight] = OrderedDict()
+
+    def after(self, inbox: Subscription, cursor: Position) -> Snapshot:
+        """Return what came after the cursor; its clock is not before the inbox's floor."""
+        key = (inbox.channels, cursor)
+        while True:
+            found = self._memory.recall(inbox.channels, cursor)
+            if found is not None:
+                self._metrics.count("replayed", reason="memory")
+                return Snapshot(found[1], found[0], {})
+            flight, mine = self._board(key)
+            if mine:
+                return self._read(key, flight, inbox)
+            flight.done.wait()
+            shared = self._complete(flight.snapshot, inbox)
+            if shared is not None:
+                self._metrics.count("replayed", reason="shared")
+                return shared
+            self._leave(key, flight)
+
+    def _board(self, key: Key) -> tuple[_Flight, bool]:
+        """Return the flight that goes our way, and whether we have to fly it."""
+        with self._lock:
+            flight = self._flights.get(key)
+            if flight is not None and not flight.fresh.passed:
+                return flight, False
+            flight = self._flights[key] = _Flight()
+            while len(self._flights) > KEPT:
+                self._flights.popitem(last=False)
+            return flight, True
+
+    def _read(self, key: Key, flight: _Flight, inbox: Subscription) -> Snapshot:
+        try:
+            flight.snapshot = self._broker.replay(key[0], after=key[1])
+            self._memory.vouch(inbox, flight.snapshot.clock)
+            self._metrics.count("replayed", reason="history")
+            return flight.snapshot
+        finally:
+            if flight.snapshot is None:
+                self._leave(key, flight)
+            flight.done.set()
+
+    def _complete(self, snapshot: Snapshot | None, inbox: Subscription) -> Snapshot | None:
+        """Add what came after a snapshot that others read; None where that cannot be had."""
+        if snapshot is None or snapshot.lost:
+            return None
+        if inbox.floor is None or snapshot.clock >= inbox.floor:
+            return snapshot
+        later = self._memory.recall(inbox.channels, snapshot.clock)
+        if later is None:
+            return None
+        return Snapshot(later[1], [*snapshot.messages, *later[0]], {})
+
+    def _leave(self, key: Key, flight: _Flight) -> None:
+        with self._lock:
+            if self._flights.get(key) is flight:
+                del self._flights[key]
