@@ -3,7 +3,8 @@
 --
 -- KEYS[1] clock     hash: last, created (ids)
 -- KEYS[2] channels  sorted set: channel -> ms of its last kept message
--- KEYS[3] history   stream of this channel: prev, frame, nonce
+-- KEYS[3] history   stream of this channel: prev, frame, nonce, key
+-- KEYS[4] repeated  marks, for a while, that this call was repeated
 -- ARGV[1] channel   as it is in the sorted set
 -- ARGV[2] topic     the pub/sub channel to publish on
 -- ARGV[3] frame     the message's bytes, without an id line
@@ -19,10 +20,12 @@
 local keep, ttl = tonumber(ARGV[4]), tonumber(ARGV[5])
 local persist = ARGV[6] == '1'
 
-if ARGV[9] == '1' and persist then
-  for _, entry in ipairs(redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 64)) do
+-- A call whose answer was lost is made again, and either of the two may arrive first.
+if persist and (ARGV[9] == '1' or redis.call('EXISTS', KEYS[4]) == 1) then
+  for _, entry in ipairs(redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', keep)) do
     if entry[2][6] == ARGV[8] then return entry[1] end
   end
+  redis.call('SET', KEYS[4], '1', 'PX', 60000)
 end
 
 local time = redis.call('TIME')

@@ -60,9 +60,10 @@ class RedisBroker:
             payload = f":- -{tail}\n".encode() + frame
             self._call(lambda client, _: client.publish(topic, payload), tries=1)
             return None
-        keys = [self._key("clock"), self._key("channels"), self._key("history:" + channel)]
         ttl = int(self.history_ttl * 1000)
         nonce = secrets.token_hex(8)
+        names = ("clock", "channels", "history:" + channel, "repeated:" + nonce)
+        keys = [self._key(name) for name in names]
         args = [channel, topic, frame, self._keep, ttl, int(persist), tail, nonce]
 
         def publish(client: redis.Redis, attempt: int) -> Any:

@@ -188,6 +188,10 @@ def add_doors(app: Flask) -> None:
     def emit_one(name: str) -> Any:
         return {"id": emit(name, request.get_json(), event=request.args.get("event"))}
 
+    @app.post("/price/<name>/<key>")
+    def price(name: str, key: str) -> Any:
+        return {"id": emit(name, request.get_json(), key=key)}
+
     @app.get("/state")
     def state() -> Any:
         hub = events.hub

@@ -1,0 +1,108 @@
+"""A client that does not read costs bounded memory, and nobody else anything."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from tests.sse_client import SSEClient
+from tests.waiting import wait_until
+
+from .conftest import App, Start
+
+LARGE = "x" * 100_000
+
+
+def stall(app: App, path: str) -> SSEClient:
+    """Open a stream, and read no more of it."""
+    return app.ready(path, receive_buffer=4096)
+
+
+def flood(app: App, count: int) -> None:
+    for number in range(count):
+        app.emit("x", [number, LARGE])
+
+
+@pytest.mark.parametrize("path", ["/channel/x", "/callback/x", "/iterate/x"])
+def test_close_cuts_it_and_it_resumes(start: Start, path: str):
+    """By default: the connection is cut, and who comes back gets what was missed."""
+    app = start(env={"BUFFER": "1000000", "HISTORY": "500"})
+    with stall(app, path) as stalled:
+        flood(app, 120)
+        wait_until(lambda: app.state()["metrics"].get("closed.overflow") == 1, 10)
+        wait_until(lambda: app.state()["streams"] == 0)
+        stalled.wait_closed(10)
+        got = [event for event in stalled.events if event.event == "message"]
+    if path != "/channel/x":
+        return
+    with app.stream("/channel/x", last_event_id=stalled.decoder.last_event_id) as client:
+        numbers = [json.loads(event.data)[0] for event in got]
+        while len(numbers) < 120:
+            numbers.append(client.next_data()[0])
+
+    assert numbers == list(range(120))
+
+
+def test_a_write_that_takes_too_long_is_cut(start: Start):
+    """WRITE_TIMEOUT ends a connection whose client has stopped reading, also below BUFFER."""
+    app = start(env={"WRITE_TIMEOUT": "1", "BUFFER": "1000000000"})
+    with stall(app, "/channel/x"):
+        flood(app, 60)
+        wait_until(lambda: app.state()["metrics"].get("closed.write timeout") == 1, 10)
+        wait_until(lambda: app.subscribers("x") == 0)
+
+
+@pytest.mark.parametrize("path", ["/channel/x", "/callback/x"])
+def test_drop_keeps_the_newest_and_says_so(start: Start, path: str):
+    """One `reset` for what was dropped; what follows is in order, up to the last one."""
+    app = start(env={"OVERFLOW": "drop", "BUFFER": "1000000"})
+    with stall(app, path) as stalled:
+        flood(app, 120)
+        got: list[int] = []
+        resets = 0
+        while not got or got[-1] != 119:
+            event = stalled.next(10)
+            resets += event.event == "reset"
+            if event.event == "message":
+                got.append(int(event.data.removeprefix('["x",').strip("[").split(",")[0]))
+
+        assert resets >= 1
+        assert got == sorted(set(got))
+        assert len(got) < 120
+
+
+def test_latest_keeps_the_newest_of_each_key(start: Start):
+    """Prices: a slow client sees the last one of each, and no reset."""
+    app = start(env={"OVERFLOW": "latest", "BUFFER": "1000000"})
+    with stall(app, "/channel/x") as stalled:
+        for number in range(120):
+            app.request("POST", f"/price/x/k{number % 3}", [number, LARGE])
+        got: list[int] = []
+        while not got or got[-1] != 119:
+            event = stalled.next(10)
+            assert event.event != "reset"
+            if event.event == "message":
+                got.append(int(event.data[1:].split(",")[0]))
+
+        assert got[-3:] == [117, 118, 119]
+        assert got == sorted(set(got))
+        assert len(got) < 120
+
+
+@pytest.mark.timeout(120)
+def test_many_fast_clients_beside_a_stalled_one(start: Start):
+    """They all get everything, in order."""
+    app = start(env={"BUFFER": "200000"}, args=["--worker-connections", "1000"])
+    fast = [app.ready("/channel/x") for _ in range(200)]
+    with stall(app, "/channel/x"), stall(app, "/channel/x"):
+        thread = threading.Thread(
+            target=lambda: [app.emit("x", [n, "y" * 5000]) for n in range(100)]
+        )
+        thread.start()
+        for client in fast:
+            assert [client.next_data(20)[0] for _ in range(100)] == list(range(100))
+        thread.join()
+    for client in fast:
+        client.close()

@@ -1,0 +1,153 @@
+"""Emitting while Redis is away, slow or new: once, or an error that says what to do."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+
+from flask_redis_events import BrokerError, Emitter
+from flask_redis_events.broker import redis as redis_broker
+from flask_redis_events.concurrency import spawn
+from tests.servers import RedisServer
+
+from .waiting import wait_until
+
+
+def kept(server: RedisServer, channel: str = "a") -> list[bytes]:
+    """Return the frames that history holds."""
+    client = server.client()
+    return [fields[b"frame"] for _, fields in client.xrange(f"events:history:{channel}")]
+
+
+def emit_beside(emitter: Emitter, outcome: list[object]) -> threading.Thread:
+    """Emit in a thread of its own; the id or the error is put into `outcome`."""
+
+    def emit() -> None:
+        try:
+            outcome.append(emitter.emit("a", "once"))
+        except BrokerError as error:
+            outcome.append(error)
+
+    return spawn("test", emit)
+
+
+@pytest.mark.redis(appendonly=True)
+def test_a_restart_is_waited_for(own_redis_server):
+    """emit() returns when Redis is back, and the event is there once."""
+    emitter = Emitter(own_redis_server.url)
+    emitter.emit("a", "before")
+    own_redis_server.stop()
+    outcome: list[object] = []
+    thread = emit_beside(emitter, outcome)
+    own_redis_server.start()
+    thread.join(15)
+
+    assert isinstance(outcome[0], str)
+    assert kept(own_redis_server).count(b'data: "once"\n\n') == 1
+    emitter.close()
+
+
+def test_a_lost_answer_does_not_publish_twice(own_redis_server):
+    """Redis freezes, the call is repeated on other connections, and all of them arrive in the end."""
+    emitter = Emitter(own_redis_server.url + "?socket_timeout=0.3")
+    emitter.emit("a", "before")
+    subscriber = own_redis_server.client().pubsub(ignore_subscribe_messages=True)
+    subscriber.subscribe("events:a")
+    subscriber.get_message(timeout=1)
+    own_redis_server.pause()
+    outcome: list[object] = []
+    thread = emit_beside(emitter, outcome)
+    thread.join(1.5)
+    own_redis_server.resume()
+    thread.join(15)
+    last = emitter.emit("a", "after")
+    wait_until(lambda: len(kept(own_redis_server)) >= 3)
+    published = []
+    while not published or f":{last} ".encode() not in published[-1]:
+        message = subscriber.get_message(timeout=5)
+        if message is not None:
+            published.append(message["data"])
+
+    assert kept(own_redis_server) == [
+        b'data: "before"\n\n',
+        b'data: "once"\n\n',
+        b'data: "after"\n\n',
+    ]
+    assert len(published) == 2
+    subscriber.close()
+    emitter.close()
+
+
+def test_the_first_call_may_arrive_after_its_repetition(own_redis_server):
+    """A stalled connection delivers late what was given up: it is recognised as well."""
+    broker = Emitter(own_redis_server.url).broker
+    client = own_redis_server.client()
+    keys = [f"events:{name}" for name in ("clock", "channels", "history:a", "repeated:n")]
+    args = ["a", "events:a", "data: 1\n\n", 1000, 300_000, 1, "", "n"]
+    repeated = redis_broker._run(client, "publish", keys, [*args, 1])
+    original = redis_broker._run(client, "publish", keys, [*args, 0])
+
+    assert original == repeated
+    assert len(kept(own_redis_server)) == 1
+    broker.close()
+
+
+def test_without_redis_it_raises_within_its_patience(own_redis_server, monkeypatch):
+    """Nothing hangs for ever; the error names the setting."""
+    monkeypatch.setattr(redis_broker, "PATIENCE", 0.5)
+    own_redis_server.stop()
+    emitter = Emitter(own_redis_server.url)
+    started = time.monotonic()
+    with pytest.raises(BrokerError, match="Check REDIS_EVENTS_URL"):
+        emitter.emit("a", 1)
+
+    assert time.monotonic() - started < 5
+
+
+def test_a_server_that_never_answers_is_given_up(monkeypatch):
+    """A black hole accepts the connection, and says nothing."""
+    monkeypatch.setattr(redis_broker, "PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        emitter = Emitter(f"redis://127.0.0.1:{hole.getsockname()[1]}/0?socket_timeout=0.2")
+        with pytest.raises(BrokerError, match="could not be reached"):
+            emitter.emit("a", 1)
+
+
+def test_what_is_not_kept_is_sent_once_or_not_at_all(own_redis_server):
+    """Nothing would recognise its repetition, so there is none."""
+    emitter = Emitter(own_redis_server.url + "?socket_timeout=0.3")
+    emitter.emit("a", "before", persist=False)
+    own_redis_server.pause()
+    with pytest.raises(BrokerError):
+        emitter.emit("a", "once", persist=False)
+    own_redis_server.resume()
+    emitter.close()
+
+
+def test_scripts_are_loaded_again(own_redis_server):
+    """After a failover or SCRIPT FLUSH the server does not know them."""
+    emitter = Emitter(own_redis_server.url)
+    emitter.emit("a", 1)
+    own_redis_server.client().script_flush()
+
+    assert emitter.emit("a", 2)
+    emitter.close()
+
+
+def test_many_emit_at_once(own_redis_server):
+    """More threads than connections: each waits for one, and nothing is lost."""
+    emitter = Emitter(own_redis_server.url)
+    ids: list[str | None] = []
+    threads = [
+        spawn("test", lambda: ids.extend(emitter.emit("a", n) for n in range(20)))
+        for _ in range(40)
+    ]
+    for thread in threads:
+        thread.join(20)
+
+    assert len(set(ids)) == 800
+    assert own_redis_server.client().info("clients")["connected_clients"] <= 20
+    emitter.close()
