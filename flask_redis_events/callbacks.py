@@ -15,6 +15,7 @@ from flask import Flask
 from . import signals
 from .hub import Hub
 from .message import Message, Position
+from .options import Options
 from .wire import ServerSentEvent
 
 log = logging.getLogger("flask_redis_events")
@@ -22,6 +23,8 @@ log = logging.getLogger("flask_redis_events")
 
 class StreamEvent:
     """What a callback is given as `event`: the stream itself."""
+
+    __slots__ = ("_sent", "_terminated", "channels", "last_event_id")
 
     def __init__(self, channels: Sequence[str], last_event_id: str | None) -> None:
         #: The stream's channels, as they were asked for.
@@ -53,6 +56,8 @@ class StreamEvent:
 
 class Runner:
     """Runs an application's functions for one stream, and makes frames of what they say."""
+
+    __slots__ = ("_default", "app", "ended", "event", "hub")
 
     def __init__(self, hub: Hub, app: Flask, event: StreamEvent) -> None:
         self.hub = hub
@@ -97,6 +102,15 @@ class Runner:
         if encoded and position is not None and events[-1].id is None:
             encoded[-1] = Message.numbered("", encoded[-1], position).frame
         return b"".join(encoded)
+
+    def report_end(self, options: Options, reason: str, seconds: float) -> None:
+        """Count and tell that the stream is over."""
+        self.hub.metrics.count("closed", reason=reason)
+        if options.on_close is not None:
+            self.call(options.on_close, self.event, reason)
+        signals.stream_closed.send(
+            self.app, channels=self.event.channels, reason=reason, seconds=seconds
+        )
 
     def failed(self, error: BaseException) -> None:
         """Log and count an error of the application's."""

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 
 def patched() -> bool:
@@ -25,6 +26,16 @@ def spawn(name: str, function: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=function, name=f"redis-events-{name}", daemon=True)
     thread.start()
     return thread
+
+
+def soon(function: Callable[[], None]) -> None:
+    """Run `function` in a greenlet, from inside gevent's loop, where nothing may block."""
+    sys.modules["gevent"].spawn(function)
+
+
+def watcher(fd: int, *, write: bool) -> Any:
+    """Return a watcher of gevent's loop, for reading or writing; it is not started."""
+    return sys.modules["gevent"].get_hub().loop.io(fd, 2 if write else 1)
 
 
 def let_others_run() -> None:

@@ -6,6 +6,8 @@ an id or a retry into an empty event.  None is called `open` or `error`: `EventS
 
 from __future__ import annotations
 
+import functools
+
 from . import wire
 from .message import Batch, Position
 
@@ -24,6 +26,7 @@ def ready(position: Position | None, *, retry: float) -> Batch:
     return _control("ready", data, position, retry=retry)
 
 
+@functools.lru_cache(maxsize=16)
 def heartbeat(position: Position | None) -> Batch:
     """The stream is alive; where there is a position, it moves the browser's cursor there."""
     if position is None:

@@ -6,6 +6,7 @@ that is loaded before a fork (`--preload`) has a hub in each worker.
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ from . import control, server
 from .broker import Broker
 from .channels import Channel
 from .concurrency import Deadline, jitter
+from .member import Member
 from .message import Batch, Message, Position
 from .metrics import Metrics
 from .reader import Reader
@@ -37,7 +39,7 @@ class Hub:
         # Guards the registry and the sequence: a fan-out and a join exclude each other.
         self._lock = threading.RLock()
         self._registry = Registry()
-        self._streams: set[Subscription] = set()
+        self._streams: set[Member] = set()
         self._ticker = Ticker(self._look)
         self._reader = Reader(
             broker, self._registry, lock=self._lock, metrics=self.metrics, sender=sender
@@ -59,21 +61,36 @@ class Hub:
         limit = self.settings.max_streams or server.stream_limit()
         return limit is not None and self.streams >= limit
 
-    def open(self, mailbox: Subscription) -> None:
+    def open(self, mailbox: Member) -> None:
         """Count a stream, and end it when the worker drains."""
         with self._lock:
             self._streams.add(mailbox)
             if not self._ticking:
                 self._ticking = True
                 self._ticker.start()
+                # gunicorn may end the worker before the ticker's next look at it.
+                atexit.register(self.drain)
         if self.draining:
             self._dismiss(mailbox)
 
-    def leave(self, mailbox: Subscription) -> None:
+    def leave(self, mailbox: Member) -> None:
         """Forget a stream and what it listened to; idempotent."""
         with self._lock:
             self._streams.discard(mailbox)
             self._reader.unsubscribe(self._registry.remove(mailbox))
+
+    def replace(self, mailbox: Subscription, member: Member) -> list[Batch] | None:
+        """Put a member that writes for itself in a mailbox's place, and return what waited there.
+
+        None if the mailbox is closed.
+        """
+        with self._lock:
+            if mailbox.closed is not None:
+                return None
+            self._streams.discard(mailbox)
+            self._streams.add(member)
+            self._registry.replace(mailbox, member)
+            return mailbox.take(0)
 
     def keep_time(self, timed: Timed, seconds: float) -> None:
         """Call `timed.tick` after that many seconds."""
@@ -91,7 +108,7 @@ class Hub:
                 self._reading = True
                 self._reader.start()
 
-    def beat(self, mailbox: Subscription, inbox: Subscription) -> None:
+    def beat(self, mailbox: Member, inbox: Member) -> None:
         """Queue a heartbeat for an idle client, with the position that its inbox has come to."""
         # Under the lock: a message delivered in between would be older than the position.
         with self._lock:
@@ -139,7 +156,7 @@ class Hub:
         for mailbox in streams:
             self._dismiss(mailbox)
 
-    def _dismiss(self, mailbox: Subscription) -> None:
+    def _dismiss(self, mailbox: Member) -> None:
         if mailbox.close("draining", last=self.farewell("draining")):
             self.metrics.count("drained")
 
@@ -149,6 +166,7 @@ class Hub:
 
     def close(self, *, timeout: float = 1.0) -> None:
         """End all streams, the reader and the ticker."""
+        atexit.unregister(self.drain)
         self.drain()
         deadline = Deadline(timeout)
         while self._streams and not deadline.passed:

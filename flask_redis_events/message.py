@@ -127,13 +127,18 @@ class Message:
         return f"Message({self.channel!r}, {self.frame!r}, id={self.id}, prev={self.prev})"
 
 
+def framed(data: bytes) -> bytes:
+    """Frame bytes as one chunk (RFC 9112, section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 class Batch:
     """Messages that came together, for all who hear the same channels; bytes are made once.
 
     A batch without messages is a control frame (`heartbeat`, `reset`, …) on its way to one client.
     """
 
-    __slots__ = ("_bare", "_data", "messages", "position", "size")
+    __slots__ = ("_bare", "_bare_chunk", "_chunk", "_data", "messages", "position", "size")
 
     def __init__(
         self,
@@ -145,6 +150,8 @@ class Batch:
         self.messages = tuple(messages)
         self._data = control
         self._bare = control
+        self._chunk: bytes | None = None
+        self._bare_chunk: bytes | None = None
         if control is not None:
             self.size = len(control)
             self.position = position
@@ -166,6 +173,20 @@ class Batch:
         if self._bare is None:
             self._bare = b"".join([message.bare for message in self.messages])
         return self._bare
+
+    @property
+    def chunk(self) -> bytes:
+        """`data` as a chunk of HTTP/1.1."""
+        if self._chunk is None:
+            self._chunk = framed(self.data)
+        return self._chunk
+
+    @property
+    def bare_chunk(self) -> bytes:
+        """`bare` as a chunk of HTTP/1.1."""
+        if self._bare_chunk is None:
+            self._bare_chunk = framed(self.bare)
+        return self._bare_chunk
 
     def after(self, position: Position) -> Batch | None:
         """Return what is newer than `position` (messages without an id always are)."""

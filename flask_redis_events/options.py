@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from . import settings
+from .concurrency import jitter
 from .exceptions import ConfigError
 from .settings import Settings
 
@@ -98,6 +100,14 @@ def check(
             raise ConfigError(f"There is no option {name!r}; there are {', '.join(allowed)}.")
     checked = {name: _CHECKS[name](name, value) for name, value in given.items()}
     return {name: value for name, value in checked.items() if value is not None}
+
+
+def next_tick(options: Options, write_timeout: float, opened_at: float) -> float:
+    """Seconds until something may be due for a stream: a heartbeat, its end, or its being cut."""
+    seconds = min(jitter(options.heartbeat), write_timeout / 2)
+    if options.max_age is not None:
+        seconds = min(seconds, max(0.0, opened_at + options.max_age - time.monotonic()))
+    return seconds
 
 
 def complete(checked: Mapping[str, Any], settings: Settings) -> Options:

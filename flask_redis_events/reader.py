@@ -22,10 +22,10 @@ from .broker.base import Acknowledgement, Broker, Delivery, Feed, Received
 from .channels import TICKS, Channel
 from .concurrency import Deadline
 from .exceptions import BrokerError
+from .member import Member
 from .metrics import Metrics
 from .registry import Audience, Registry
 from .sequence import Sequence
-from .subscription import Subscription
 from .tail import Tail
 
 log = logging.getLogger("flask_redis_events")
@@ -99,7 +99,7 @@ class Reader:
         if channels:
             self.sequence.forget(channels)
 
-    def maybe_begin(self, audience: Audience, members: Iterable[Subscription]) -> None:
+    def maybe_begin(self, audience: Audience, members: Iterable[Member]) -> None:
         """Let members of an audience begin, if all its channels are acknowledged."""
         if self._feed is None or not self._acknowledged.issuperset(audience.channels):
             return

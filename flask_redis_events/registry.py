@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .channels import Channel, matches
+from .member import Member
 from .message import Batch, Message
-from .subscription import Subscription
 
 
 class Audience:
@@ -20,7 +20,7 @@ class Audience:
 
     def __init__(self, channels: frozenset[Channel]) -> None:
         self.channels = channels
-        self.members: set[Subscription] = set()
+        self.members: set[Member] = set()
         #: What the current batch holds for it.
         self.pending: list[Message] = []
         self._patterns = sorted(channel for channel in channels if channel.pattern)
@@ -63,7 +63,7 @@ class Registry:
     def __contains__(self, channel: Channel) -> bool:
         return channel in self._listening
 
-    def add(self, subscription: Subscription) -> tuple[Audience, list[Channel]]:
+    def add(self, subscription: Member) -> tuple[Audience, list[Channel]]:
         """Add a client; return its audience, and the channels that nobody listened to before."""
         audience = self._audiences.get(subscription.channels)
         fresh: list[Channel] = []
@@ -77,7 +77,14 @@ class Registry:
         audience.members.add(subscription)
         return audience, fresh
 
-    def remove(self, subscription: Subscription) -> list[Channel]:
+    def replace(self, subscription: Member, member: Member) -> None:
+        """Put another member of the same channels in a client's place."""
+        audience = self._audiences.get(subscription.channels)
+        if audience is not None:
+            audience.members.discard(subscription)
+            audience.members.add(member)
+
+    def remove(self, subscription: Member) -> list[Channel]:
         """Remove a client; return the channels that nobody listens to any more."""
         audience = self._audiences.get(subscription.channels)
         if audience is None or subscription not in audience.members:

@@ -15,6 +15,7 @@ from .concurrency import jitter
 from .exceptions import ConfigError
 from .poll import OnPoll, PollStream, Producer, SharedPollStream
 from .pull import PullStream
+from .server import Takeover, gunicorn_response
 from .state import State
 from .stream import ChannelStream, Stream
 from .subscription import Subscription
@@ -93,12 +94,49 @@ def _turn_away(state: State, reason: str) -> Response:
 
 
 def _event_stream(state: State, body: Any, *, direct_passthrough: bool = False) -> Response:
-    return state.app.response_class(
+    kind = state.app.response_class
+    if direct_passthrough and state.settings.handoff == "auto":
+        kind = _handing_off(kind)
+    return kind(
         body,
         headers=HEADERS,
         content_type=CONTENT_TYPE,
         direct_passthrough=direct_passthrough,
     )
+
+
+def _handing_off(kind: type[Response]) -> type[Response]:
+    if kind not in _kinds:
+        _kinds[kind] = type(kind.__name__, (_HandingOff, kind), {})
+    return _kinds[kind]
+
+
+#: For each class of responses that applications use, the one that can be handed off.
+_kinds: dict[type[Response], type[Response]] = {}
+
+
+class _HandingOff(Response):
+    """A response that gunicorn writes the beginning of, and the hub all that follows."""
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        stream = self.response
+        theirs = gunicorn_response(environ, start_response)
+        if theirs is None or not isinstance(stream, Stream) or not stream.shareable:
+            return super().__call__(environ, start_response)
+        _, status, headers = self.get_wsgi_response(environ)
+        write = start_response(status, headers)
+        try:
+            for frames in stream:
+                write(frames)
+                if stream.begun:
+                    break
+            if theirs.response_length is None and stream.hand_off(Takeover(theirs, environ)):
+                # gunicorn's way to be told that the connection is no longer its own.
+                raise StopIteration
+        except OSError:
+            stream.close()
+            raise
+        return stream
 
 
 def _last_event_id() -> str | None:

@@ -11,6 +11,8 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from . import concurrency
@@ -40,51 +42,64 @@ def stream_limit() -> int | None:
 
 
 class ClientSocket:
-    """A client's plain TCP or Unix socket, while the server still owns it.
+    """A client's plain TCP or Unix connection, by a descriptor of our own.
 
     `watch` tells at once when the client leaves; `cut` ends the connection also under a writer that
     is blocked; `finish` makes the server close it after the response.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
-        # A duplicate that nobody waits on: shutting it down shuts the connection down, and does not
-        # raise in the greenlet that waits on the server's own socket object.
-        self._socket = socket.socket(fileno=os.dup(sock.fileno()))
-        self._watcher: Any = None
+    __slots__ = ("_junk", "_readable", "_writable", "fd")
+
+    def __init__(self, fd: int) -> None:
+        # A duplicate that no socket object waits on: shutting it down shuts the connection down,
+        # and does not raise in the greenlet that waits on the server's own socket object.
+        self.fd = os.dup(fd)
+        self._readable: Any = None
+        self._writable: Any = None
         self._junk = 0
 
     @classmethod
     def of(cls, environ: Mapping[str, Any]) -> ClientSocket | None:
-        """Return the socket behind a request, if it is in reach."""
+        """Return the connection behind a request, if it is in reach."""
         sock = environ.get("gunicorn.socket") or environ.get("gunicorn.sock")
         # The bytes of a TLS socket are not ours to read, nor those of a HTTP/2 connection.
         if not isinstance(sock, socket.socket) or hasattr(sock, "cipher"):
             return None
         if not str(environ.get("SERVER_PROTOCOL", "")).startswith("HTTP/1"):
             return None
-        return cls(sock)
+        return cls(sock.fileno())
 
     def watch(self, gone: Callable[[], None]) -> bool:
         """Call `gone` when the client closes; False where nothing can watch (no gevent)."""
         if not concurrency.patched():
             return False
-        hub = sys.modules["gevent"].get_hub()
-        self._watcher = hub.loop.io(self._socket.fileno(), 1)
-        self._watcher.start(self._readable, gone)
+        _stop(self._readable)
+        self._readable = concurrency.watcher(self.fd, write=False)
+        self._readable.start(self._read, gone)
         return True
 
-    def _readable(self, gone: Callable[[], None]) -> None:
+    def when_writable(self, write: Callable[[], bool]) -> None:
+        """Call `write` whenever the client takes bytes again, until it returns False."""
+        if self._writable is None:
+            self._writable = concurrency.watcher(self.fd, write=True)
+            self._writable.start(self._write, write)
+
+    def _read(self, gone: Callable[[], None]) -> None:
         # Bytes are thrown away, as they would hide the end that comes after them.
         try:
-            received = os.read(self._socket.fileno(), 16384)
+            received = os.read(self.fd, 16384)
         except BlockingIOError:
             return
         except OSError:
             received = b""
         self._junk += len(received)
         if not received or self._junk > JUNK:
-            self._stop_watching()
+            self._readable = _stop(self._readable)
             gone()
+
+    def _write(self, write: Callable[[], bool]) -> None:
+        if not write():
+            self._writable = _stop(self._writable)
 
     def cut(self) -> None:
         """End the connection now, unsent bytes included."""
@@ -95,18 +110,69 @@ class ClientSocket:
         self._shutdown(socket.SHUT_RD)
 
     def release(self) -> None:
-        """Let go of the socket; idempotent."""
-        self._stop_watching()
-        self._socket.close()
+        """Let go of the connection; idempotent.  It is closed if the server has closed its own."""
+        self._readable = _stop(self._readable)
+        self._writable = _stop(self._writable)
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def _shutdown(self, how: int) -> None:
+        if self.fd < 0:
+            return
+        sock = socket.socket(fileno=self.fd)
         try:
-            self._socket.shutdown(how)
+            sock.shutdown(how)
         except OSError:
             pass
+        finally:
+            sock.detach()
 
-    def _stop_watching(self) -> None:
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.stop()
-            watcher.close()
+
+def _stop(watcher: Any) -> Any:
+    """Stop a watcher, if there is one; return None, to stand in its place."""
+    if watcher is not None:
+        watcher.stop()
+        watcher.close()
+    return None
+
+
+class Takeover:
+    """What is needed to go on with a response after gunicorn has let go of it."""
+
+    __slots__ = ("_environ", "_request", "_response", "_worker", "chunked")
+
+    def __init__(self, response: Any, environ: Mapping[str, Any]) -> None:
+        self.chunked: bool = response.chunked
+        worker = _worker()
+        self._worker = None
+        if worker is not None and worker.log.access_log_enabled:
+            # For the line in the access log, and no more: the request's own objects are large.
+            self._worker = worker
+            self._response = SimpleNamespace(
+                status=response.status, sent=response.sent, headers=response.headers
+            )
+            self._request = SimpleNamespace(headers=response.req.headers)
+            self._environ = {k: v for k, v in environ.items() if isinstance(v, str)}
+
+    def log(self, seconds: float, sent: int) -> None:
+        """Write the line that gunicorn would have written at the end of the response."""
+        if self._worker is not None:
+            self._response.sent += sent
+            duration = timedelta(seconds=seconds)
+            self._worker.log.access(self._response, self._request, self._environ, duration)
+
+
+def gunicorn_response(environ: Mapping[str, Any], start_response: Any) -> Any:
+    """Return gunicorn's own response object, where its gevent worker can be told to let go.
+
+    Not where a middleware has put itself in between, nor where the connection is not plain HTTP/1.
+    """
+    response = getattr(start_response, "__self__", None)
+    wsgi = sys.modules.get("gunicorn.http.wsgi")
+    ggevent = sys.modules.get("gunicorn.workers.ggevent")
+    if wsgi is None or ggevent is None or type(response) is not wsgi.Response:
+        return None
+    if type(_worker()) is not ggevent.GeventWorker or not concurrency.patched():
+        return None
+    return response if environ.get("REQUEST_METHOD") == "GET" else None

@@ -14,12 +14,12 @@ from typing import Any
 
 from . import control, signals, wire
 from .callbacks import Runner, StreamEvent
-from .concurrency import jitter
 from .exceptions import BrokerError, SubscriptionClosed
+from .handoff import HandedOff
 from .message import Batch, Message, Position
-from .options import Options
+from .options import Options, next_tick
 from .resume import begin
-from .server import ClientSocket
+from .server import ClientSocket, Takeover
 from .subscription import Subscription
 
 log = logging.getLogger("flask_redis_events")
@@ -47,10 +47,17 @@ class Stream:
         self._environ: Mapping[str, Any] | None = environ
         self._socket: ClientSocket | None = None
         self._frames: Iterator[bytes] | None = None
-        self._opened_at: float | None = None
+        self._opened_at = 0.0
         #: When the server took a chunk that it has not yet come back from.
         self._writing_since: float | None = None
         self._over = False
+        #: Whether the first frames are out, and what follows is what the mailbox gets.
+        self.begun = False
+
+    @property
+    def shareable(self) -> bool:
+        """Whether what follows the first frames needs no code for this client alone."""
+        return False
 
     # -- what the WSGI server calls ----------------------------------------------------------------
 
@@ -74,19 +81,13 @@ class Stream:
             return
         self._over = True
         self.mailbox.close("gone")
-        if self._opened_at is None:
+        if not self._opened_at:
             return
         self._leave()
         if self._socket is not None:
             self._socket.release()
-        reason = self.mailbox.closed or "gone"
         seconds = time.monotonic() - self._opened_at
-        self.hub.metrics.count("closed", reason=reason)
-        if self.options.on_close is not None:
-            self.runner.call(self.options.on_close, self.runner.event, reason)
-        signals.stream_closed.send(
-            self.runner.app, channels=self.runner.event.channels, reason=reason, seconds=seconds
-        )
+        self.runner.report_end(self.options, self.mailbox.closed or "gone", seconds)
 
     # -- the life ----------------------------------------------------------------------------------
 
@@ -109,6 +110,27 @@ class Stream:
             pass
         if self._socket is not None:
             self._socket.finish()
+
+    def hand_off(self, takeover: Takeover) -> bool:
+        """Let the hub write the client's socket from here on, if that is right for this stream."""
+        client = self._socket
+        if client is None or not self.shareable:
+            return False
+        member = HandedOff(
+            self.runner,
+            self.mailbox,
+            self.options,
+            client,
+            takeover,
+            opened_at=self._opened_at,
+        )
+        waiting = self.hub.replace(self.mailbox, member)
+        if waiting is None:
+            return False
+        member.begin(waiting)
+        # The member owns the socket now; there is nothing left here to free.
+        self._over = True
+        return True
 
     def _live(self) -> Iterator[bytes]:
         """Yield what the client is sent; `SubscriptionClosed` ends the stream."""
@@ -154,7 +176,7 @@ class Stream:
 
     def tick(self, now: float) -> float | None:
         """Do what is due: the ticker calls this."""
-        if self._over or self.mailbox.closed is not None or self._opened_at is None:
+        if self._over or self.mailbox.closed is not None:
             return None
         since = self._writing_since
         if since is not None and now - since > self.hub.settings.write_timeout:
@@ -169,12 +191,7 @@ class Stream:
         return now + self._next_tick()
 
     def _next_tick(self) -> float:
-        """Seconds until something may be due."""
-        seconds = min(jitter(self.options.heartbeat), self.hub.settings.write_timeout / 2)
-        if self.options.max_age is not None and self._opened_at is not None:
-            left = self._opened_at + self.options.max_age - time.monotonic()
-            seconds = min(seconds, max(0.0, left))
-        return seconds
+        return next_tick(self.options, self.hub.settings.write_timeout, self._opened_at)
 
     def _beat(self) -> None:
         self.hub.beat(self.mailbox, self.mailbox)
@@ -196,6 +213,10 @@ class ChannelStream(Stream):
         #: What it listens with; the mailbox itself, unless something stands in between.
         self.inbox = mailbox
         self._callback = callback
+
+    @property
+    def shareable(self) -> bool:
+        return self._callback is None and self.inbox is self.mailbox
 
     def _live(self) -> Iterator[bytes]:
         yield from self._begin()
@@ -229,6 +250,7 @@ class ChannelStream(Stream):
         inbox.start(beginning.floor, beginning.batches)
         if self.runner.ended:
             self._end(beginning.position)
+        self.begun = True
         yield first.data + opening
 
     def _render(self, batches: list[Batch]) -> bytes:

@@ -186,7 +186,7 @@ class Subscription:
             if self._closed is not None:
                 return False
             self._closed = reason
-            if reason in _UNREADABLE:
+            if reason in UNREADABLE:
                 self._queue.clear()
                 self._size = 0
             if last is not None:
@@ -199,7 +199,7 @@ class Subscription:
 
 
 #: Reasons after which nobody reads what waits, or it can only be had again from history.
-_UNREADABLE = frozenset({"gone", "overflow", "write timeout"})
+UNREADABLE = frozenset({"gone", "overflow", "write timeout"})
 
 
 def _newest(messages: list[Message], limit: int) -> tuple[list[Message], Message | None]:

@@ -20,11 +20,11 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LADDER = [
     *("exceptions", "concurrency"),
     *("wire", "message", "control", "channels", "settings", "options"),
-    *("signals", "subscription", "registry"),
+    *("signals", "member", "subscription", "registry"),
     *("broker.base", "broker.memory"),
     *("broker.connections", "broker.feed", "broker.redis", "broker"),
     *("metrics", "tail", "sequence", "reader", "ticker", "server", "replays", "hub"),
-    *("listener", "callbacks", "resume", "stream", "poll", "pull"),
+    *("listener", "callbacks", "handoff", "resume", "stream", "poll", "pull"),
     *("history", "emitter", "state", "responses", "extension", "__init__"),
     *("cli", "testing", "demo", "__main__"),
 ]

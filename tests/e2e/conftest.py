@@ -97,6 +97,8 @@ def starting(redis_server: RedisServer, prefix: str) -> Iterator[Start]:
 
 
 def _server(kind: str, environ: Mapping[str, str], options: Any) -> WebServer:
+    if kind == "generator":
+        kind, environ = "gevent", {**environ, "TEST_REDIS_EVENTS_HANDOFF": "off"}
     if kind == "flask":
         return FlaskRun(APP, env=environ)
     worker_class, args = kind, [*options.pop("args", ())]

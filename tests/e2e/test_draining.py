@@ -34,7 +34,7 @@ def open_all(app: App) -> list[SSEClient]:
     return [app.ready(path) for path in PATHS if path != "/poll"]
 
 
-@pytest.mark.parametrize("kind", ["gevent", "preload", "gevent_pywsgi", "gthread"])
+@pytest.mark.parametrize("kind", ["gevent", "generator", "preload", "gevent_pywsgi", "gthread"])
 def test_sigterm(start: Start, kind: str):
     """The streams end within a second, and gunicorn does not wait for graceful_timeout."""
     app = start(kind)

@@ -45,10 +45,15 @@ def seconds_until_free(app: App, channel: str) -> float:
 
 
 @LEAVE
-@pytest.mark.parametrize("path", ["channel", "callback", "pull"])
-def test_leaving_is_noticed_at_once(start: Start, path: str, leave: Callable[[SSEClient], None]):
+@pytest.mark.parametrize(
+    "kind, path",
+    [("gevent", "channel"), ("generator", "channel"), ("gevent", "callback"), ("gevent", "pull")],
+)
+def test_leaving_is_noticed_at_once(
+    start: Start, kind: str, path: str, leave: Callable[[SSEClient], None]
+):
     """Under gunicorn's gevent worker the socket tells, long before any heartbeat."""
-    app = start(env={"HEARTBEAT": "60"})
+    app = start(kind, env={"HEARTBEAT": "60"})
     with app.ready(f"/{path}/x") as client:
         wait_until(lambda: app.subscribers("x") == 1)
         leave(client)
@@ -69,9 +74,15 @@ def test_leaving_is_noticed_by_heartbeats_elsewhere(start: Start, kind: str):
     wait_until(lambda: app.state()["streams"] == 0)
 
 
-def test_a_little_junk_does_no_harm(start: Start):
+@pytest.mark.parametrize("kind", ["gevent", "generator"])
+def test_a_little_junk_does_no_harm(start: Start, kind: str):
     """Bytes that nobody asked for are thrown away; the stream goes on, and is not reused."""
-    app = start()
+    app = start(kind)
+    with app.ready("/channel/x") as client:
+        client.send(b"junk\r\n")
+        app.emit("x", 1)
+
+        assert client.next_data() == 1
     with app.ready("/callback/x") as client:
         client.send(b"junk\r\n")
         app.emit("x", 1)

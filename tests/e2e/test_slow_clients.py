@@ -25,10 +25,22 @@ def flood(app: App, count: int) -> None:
         app.emit("x", [number, LARGE])
 
 
-@pytest.mark.parametrize("path", ["/channel/x", "/callback/x", "/iterate/x"])
-def test_close_cuts_it_and_it_resumes(start: Start, path: str):
+PATHS = pytest.mark.parametrize(
+    "kind, path",
+    [
+        ("gevent", "/channel/x"),
+        ("generator", "/channel/x"),
+        ("gevent", "/callback/x"),
+        ("gevent", "/iterate/x"),
+    ],
+)
+KINDS = pytest.mark.parametrize("kind", ["gevent", "generator"])
+
+
+@PATHS
+def test_close_cuts_it_and_it_resumes(start: Start, kind: str, path: str):
     """By default: the connection is cut, and who comes back gets what was missed."""
-    app = start(env={"BUFFER": "1000000", "HISTORY": "500"})
+    app = start(kind, env={"BUFFER": "1000000", "HISTORY": "500"})
     with stall(app, path) as stalled:
         flood(app, 120)
         wait_until(lambda: app.state()["metrics"].get("closed.overflow") == 1, 10)
@@ -45,19 +57,20 @@ def test_close_cuts_it_and_it_resumes(start: Start, path: str):
     assert numbers == list(range(120))
 
 
-def test_a_write_that_takes_too_long_is_cut(start: Start):
+@KINDS
+def test_a_write_that_takes_too_long_is_cut(start: Start, kind: str):
     """WRITE_TIMEOUT ends a connection whose client has stopped reading, also below BUFFER."""
-    app = start(env={"WRITE_TIMEOUT": "1", "BUFFER": "1000000000"})
+    app = start(kind, env={"WRITE_TIMEOUT": "1", "BUFFER": "1000000000"})
     with stall(app, "/channel/x"):
         flood(app, 60)
         wait_until(lambda: app.state()["metrics"].get("closed.write timeout") == 1, 10)
         wait_until(lambda: app.subscribers("x") == 0)
 
 
-@pytest.mark.parametrize("path", ["/channel/x", "/callback/x"])
-def test_drop_keeps_the_newest_and_says_so(start: Start, path: str):
+@PATHS
+def test_drop_keeps_the_newest_and_says_so(start: Start, kind: str, path: str):
     """One `reset` for what was dropped; what follows is in order, up to the last one."""
-    app = start(env={"OVERFLOW": "drop", "BUFFER": "1000000"})
+    app = start(kind, env={"OVERFLOW": "drop", "BUFFER": "1000000"})
     with stall(app, path) as stalled:
         flood(app, 120)
         got: list[int] = []
@@ -73,9 +86,10 @@ def test_drop_keeps_the_newest_and_says_so(start: Start, path: str):
         assert len(got) < 120
 
 
-def test_latest_keeps_the_newest_of_each_key(start: Start):
+@KINDS
+def test_latest_keeps_the_newest_of_each_key(start: Start, kind: str):
     """Prices: a slow client sees the last one of each, and no reset."""
-    app = start(env={"OVERFLOW": "latest", "BUFFER": "1000000"})
+    app = start(kind, env={"OVERFLOW": "latest", "BUFFER": "1000000"})
     with stall(app, "/channel/x") as stalled:
         for number in range(120):
             app.request("POST", f"/price/x/k{number % 3}", [number, LARGE])
@@ -91,10 +105,11 @@ def test_latest_keeps_the_newest_of_each_key(start: Start):
         assert len(got) < 120
 
 
+@KINDS
 @pytest.mark.timeout(120)
-def test_many_fast_clients_beside_a_stalled_one(start: Start):
+def test_many_fast_clients_beside_a_stalled_one(start: Start, kind: str):
     """They all get everything, in order."""
-    app = start(env={"BUFFER": "200000"}, args=["--worker-connections", "1000"])
+    app = start(kind, env={"BUFFER": "200000"}, args=["--worker-connections", "1000"])
     fast = [app.ready("/channel/x") for _ in range(200)]
     with stall(app, "/channel/x"), stall(app, "/channel/x"):
         thread = threading.Thread(

@@ -14,7 +14,8 @@ from tests.waiting import wait_until
 
 from .conftest import App, starting
 
-SERVERS = ["gevent", "preload", "gevent_pywsgi", "gthread", "flask"]
+#: "generator" is gevent without handing off.
+SERVERS = ["gevent", "generator", "preload", "gevent_pywsgi", "gthread", "flask"]
 
 
 @pytest.fixture(scope="module", params=SERVERS)

@@ -1,0 +1,150 @@
+"""Where a client's socket is handed to the hub, and where that would be wrong."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.servers import Gunicorn, RedisServer
+from tests.sse_client import SSEClient
+from tests.waiting import wait_until
+
+from .conftest import Start
+
+
+def handed_off(app) -> int:
+    return app.state()["metrics"].get("handed_off", 0)
+
+
+@pytest.mark.parametrize(
+    "kind, path, expected",
+    [
+        ("gevent", "/channel/x", 1),
+        ("preload", "/channel/x", 1),
+        ("gevent", "/backlog/x", 1),
+        ("gevent", "/plain/x", 1),
+        ("gevent", "/short/x", 1),
+        ("gevent", "/open/x", 1),
+        ("gevent", "/callback/x", 0),
+        ("gevent", "/pull/x", 0),
+        ("gevent", "/quiet", 0),
+        ("generator", "/channel/x", 0),
+        ("gevent_pywsgi", "/channel/x", 0),
+        ("gthread", "/channel/x", 0),
+        ("flask", "/channel/x", 0),
+    ],
+)
+def test_streams_without_code_of_their_own_are_handed_off(start: Start, kind, path, expected):
+    """Under gunicorn's gevent worker, and nowhere else."""
+    app = start(kind)
+    with app.ready(path):
+        wait_until(lambda: app.state()["streams"] == 1)
+
+        assert handed_off(app) == expected
+
+
+def test_the_head_is_what_it_always_is(start: Start):
+    """Flask's and gunicorn's headers, in both ways of streaming."""
+    heads = []
+    for kind in ("gevent", "generator"):
+        app = start(kind)
+        with app.ready("/channel/x") as client:
+            head = client.raw.partition(b"\r\n\r\n")[0].decode()
+            heads.append(re.sub(r"Date: [^\r]*", "Date:", head))
+
+    assert heads[0] == heads[1]
+    assert "Transfer-Encoding: chunked" in heads[0]
+
+
+def test_http_1_0_is_not_chunked(start: Start):
+    """nginx speaks it by default; the bytes follow as they are, and the end is a close."""
+    app = start()
+    with socket.create_connection(("127.0.0.1", app.server.port), timeout=5) as client:
+        client.sendall(b"GET /short/x HTTP/1.0\r\nHost: x\r\n\r\n")
+        received = b""
+        while b"event: ready" not in received:
+            received += client.recv(65536)
+        app.emit("x", "hello")
+        while data := client.recv(65536):
+            received += data
+        head, _, body = received.partition(b"\r\n\r\n")
+
+    assert b"chunked" not in head
+    assert b'data: "hello"\n\n' in body
+    assert body.endswith(
+        b'event: reconnect\nretry: %s\ndata: {"reason":"max age"}\n\n' % retry(body)
+    )
+    assert handed_off(app) == 1
+
+
+def retry(body: bytes) -> bytes:
+    found = re.findall(rb"retry: (\d+)", body)
+    assert found
+    return bytes(found[-1])
+
+
+def test_the_access_log_has_a_line_when_it_ends(start: Start):
+    """By gunicorn's own logger, with the true duration and size."""
+    app = start(args=["--access-logformat", "%(r)s %(s)s %(B)s %(L)s %({user-agent}i)s"])
+    with app.ready("/short/x", headers={"User-Agent": "the-test"}) as client:
+        assert client.wait_closed()
+        size = len(client.body)
+    wait_until(lambda: "/short/x" in app.server.access_log)
+    (line,) = [line for line in app.server.access_log.splitlines() if "/short/x" in line]
+    found = re.fullmatch(r"GET /short/x HTTP/1.1 200 (\d+) ([\d.]+) the-test", line)
+
+    assert found, line
+    # The body, and the framing of what the hub wrote.
+    assert size <= int(found[1]) <= size + 40
+    assert 0.5 <= float(found[2]) < 5
+
+
+def test_a_middleware_in_between_keeps_its_say(
+    redis_server: RedisServer, prefix: str, tmp_path: Path
+):
+    """One that wraps start_response sees every chunk: nothing is handed off."""
+    env = {
+        "TEST_REDIS_EVENTS_URL": redis_server.url,
+        "TEST_REDIS_EVENTS_PREFIX": f'"{prefix}"',
+    }
+    with (
+        Gunicorn("tests.apps.wrapped:create_app()", workers=1, env=env) as server,
+        SSEClient(server.url + "/channel/x") as client,
+    ):
+        assert client.next().event == "ready"
+        assert client.headers["X-Wrapped"] == "yes"
+        with SSEClient(server.url + "/replaced") as replaced:
+            replaced.wait_closed()
+            assert replaced.body == b"another body"
+        assert "handed_off" not in httpx.get(server.url + "/state").json()["metrics"]
+
+
+def test_other_requests_are_served_beside_many_streams(start: Start):
+    """Streams that are handed off take no greenlet and no place in gunicorn's pool."""
+    app = start(args=["--worker-connections", "20"], env={"MAX_STREAMS": "500"})
+    clients = [app.ready("/channel/x") for _ in range(200)]
+
+    assert app.request("GET", "/")[0] == 200
+    assert app.state()["streams"] == 200
+    app.emit("x", 1)
+    assert [client.next_data() for client in clients] == [1] * 200
+    for client in clients:
+        client.close()
+    wait_until(lambda: app.state()["streams"] == 0)
+    wait_until(lambda: app.subscribers("x") == 0)
+
+
+def test_a_worker_that_has_no_other_requests_still_says_farewell(start: Start):
+    """gunicorn's pool is empty, so the worker ends at once: each stream ends cleanly all the same."""
+    for _ in range(3):
+        app = start()
+        clients = [app.ready("/channel/x") for _ in range(20)]
+        app.server.terminate()
+        for client in clients:
+            assert client.wait_closed(2)
+            assert client.events[-1].event == "reconnect"
+            client.close()
