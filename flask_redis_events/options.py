@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -111,11 +112,16 @@ def next_tick(options: Options, write_timeout: float, opened_at: float) -> float
 
 
 def complete(checked: Mapping[str, Any], settings: Settings) -> Options:
-    """Add the settings to what was given."""
-    values = {
+    """Add the settings to what was given; streams that are given the same share the outcome."""
+    return _complete(tuple(checked.items()), settings)
+
+
+@functools.lru_cache(maxsize=256)
+def _complete(checked: tuple[tuple[str, Any], ...], settings: Settings) -> Options:
+    values: dict[str, Any] = {
         "heartbeat": settings.heartbeat,
         "max_age": settings.max_age,
         "overflow": settings.overflow,
         "buffer": settings.buffer,
     }
-    return Options(**{**values, **checked})
+    return Options(**{**values, **dict(checked)})

@@ -36,6 +36,7 @@ class PollStream(Stream):
         self._function = function
 
     def _live(self) -> Iterator[bytes]:
+        self.begun = True
         yield control.ready(None, retry=self.hub.settings.retry).data + self._opening()
         due = time.monotonic()
         while not self.runner.ended:
@@ -67,6 +68,7 @@ class SharedPollStream(Stream):
         self._producer = producer
 
     def _live(self) -> Iterator[bytes]:
+        self.begun = True
         yield control.ready(None, retry=self.hub.settings.retry).data + self._opening()
         self._producer.add(self.mailbox)
         yield from self._forward()

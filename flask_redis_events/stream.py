@@ -53,6 +53,7 @@ class Stream:
         self._over = False
         #: Whether the first frames are out, and what follows is what the mailbox gets.
         self.begun = False
+        self._timed = False
 
     @property
     def shareable(self) -> bool:
@@ -71,6 +72,10 @@ class Stream:
             self._open()
             self._frames = self._run()
         self._writing_since = None
+        if self.begun and not self._timed:
+            # Not before: a stream that is handed off has its times kept there.
+            self._timed = True
+            self.hub.keep_time(self, self._next_tick())
         chunk = next(self._frames)
         self._writing_since = time.monotonic()
         return chunk
@@ -98,7 +103,6 @@ class Stream:
         self.mailbox.on_close = self._closed
         self.hub.open(self.mailbox)
         self.hub.metrics.count("opened")
-        self.hub.keep_time(self, self._next_tick())
         if self._socket is not None:
             self._socket.watch(self._gone)
         signals.stream_opened.send(self.runner.app, channels=self.runner.event.channels)

@@ -1,0 +1,102 @@
+"""The command: what it takes, what it prints, how it exits."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from . import limits
+from .figures import Figures
+from .load import Load
+from .progress import Progress
+from .target import Target
+
+EPILOG = """\
+A message with a time in its data, {"t": <seconds, Unix or monotonic>}, is timed from there to its
+arrival: events.emit("orders", {"t": time.time()}).  Others are counted.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `bench` with its arguments; return the exit status: 1 if a stream failed."""
+    arguments = _parser().parse_args(argv)
+    try:
+        targets = [Target.of(url, arguments.header) for url in arguments.url]
+    except (OSError, ValueError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    room = limits.allow_files(arguments.clients)
+    if room < arguments.clients:
+        print(f"bench: only {room} files may be open: see `ulimit -n`.", file=sys.stderr)
+        return 2
+    figures = _measure(targets, arguments, Progress())
+    print(figures.as_json() if arguments.json else figures.as_table())
+    return 0 if figures.opened == figures.clients and not figures.errors else 1
+
+
+def _measure(targets: list[Target], arguments: argparse.Namespace, progress: Progress) -> Figures:
+    wanted = arguments.clients
+    with Load(
+        *targets,
+        last_event_ids=arguments.last_event_id,
+        reconnect=not arguments.no_reconnect,
+    ) as load:
+
+        def opening() -> None:
+            progress.draw("opening", load.open / wanted, f"{load.open:,}/{wanted:,}")
+
+        def counting() -> None:
+            seconds = time.monotonic() - started
+            text = (
+                f"{seconds:.0f}/{arguments.seconds:.0f} s  {load.messages:,} messages"
+                f"  {load.messages / max(seconds, 0.001):,.0f}/s  {load.open:,} open"
+            )
+            progress.draw("counting", seconds / arguments.seconds, text)
+
+        try:
+            load.connect(wanted, rate=arguments.rate, timeout=arguments.timeout, tell=opening)
+            # Errors of the opening count, and messages from here on.
+            errors = load.errors.copy()
+            load.reset()
+            load.errors.update(errors)
+            started = time.monotonic()
+            load.run(arguments.seconds, tell=counting)
+        except KeyboardInterrupt:
+            pass
+        progress.clear()
+        return load.figures()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flask_redis_events bench",
+        description="Open streams as so many browsers would, and count what they are sent.",
+        epilog=EPILOG,
+    )
+    add = parser.add_argument
+    add("url", metavar="URL", nargs="+", help="a stream, as http://host:port/path")
+    add("-c", "--clients", type=_count, default=100, metavar="N", help="how many (100)")
+    add("--seconds", type=_seconds, default=10.0, metavar="S", help="how long to count (10)")
+    add("--rate", type=_seconds, metavar="R", help="streams to open a second (as fast as it goes)")
+    add("--timeout", type=_seconds, default=60.0, metavar="S", help="how long to open (60)")
+    add("-H", "--header", action="append", default=[], metavar="LINE", help="a header to send")
+    add("--last-event-id", action="append", default=[], metavar="ID", help="where to resume from")
+    add("--no-reconnect", action="store_true", help="leave a stream that has ended ended")
+    add("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e9:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return number

@@ -1,0 +1,118 @@
+"""The demo's application: live figures, a chat and jobs, all over one EventSource."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, abort, jsonify, render_template, request
+
+from flask_redis_events import BrokerError, RedisEvents
+from flask_redis_events.callbacks import StreamEvent
+
+events = RedisEvents()
+
+#: Characters, at most.
+NAME, TEXT = 24, 500
+STEPS = ("Fetching", "Unpacking", "Counting", "Sorting", "Plotting", "Writing the report")
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+    app.config["REDIS_EVENTS_URL"] = os.environ["REDIS_EVENTS_URL"]
+    app.config["REDIS_EVENTS_PREFIX"] = os.environ.get("REDIS_EVENTS_PREFIX", "demo:")
+    app.config["REDIS_EVENTS_HEARTBEAT"] = 5
+    app.config["MAX_CONTENT_LENGTH"] = 16 * 1024
+    events.init_app(app)
+    _add_pages(app)
+    _add_streams(app)
+    _add_actions(app)
+    return app
+
+
+def _add_pages(app: Flask) -> None:
+    @app.get("/")
+    def index() -> str:
+        return render_template("index.html", pid=os.getpid())
+
+    @app.get("/jobs/<job_id>")
+    def job(job_id: str) -> str:
+        return render_template("job.html", job_id=job_id)
+
+    @app.get("/history")
+    def history() -> Any:
+        """What a page that has just been opened shows first: a minute of figures, the last chat."""
+        figures = events.history("metrics", limit=60)
+        lines = events.history("chat", limit=50)
+        newest = [found[-1].id for found in (figures, lines) if found]
+        return jsonify(
+            metrics=[[event.id, event.data] for event in figures],
+            chat=[[event.id, event.data] for event in lines],
+            # The stream goes on where both are known; the page skips what it has already.
+            after=min(newest, key=_order, default=None),
+        )
+
+
+def _order(id: str) -> tuple[int, ...]:
+    return tuple(map(int, id.split("-")))
+
+
+def _add_streams(app: Flask) -> None:
+    @app.get("/events")
+    @events.stream("metrics", "chat", "jobs")
+    def stream() -> None:
+        """Everything the page shows; each kind of event has its name."""
+
+    @app.get("/jobs/<job_id>/events")
+    @events.stream("job:{job_id}", backlog=1)
+    def watch(job_id: str) -> Callable[..., Any]:
+        def on_message(channel: str, message: Any, event: StreamEvent) -> Any:
+            if message["status"] == "completed":
+                event.message(message)
+                return False  # the browser is told not to come back
+            return message
+
+        return on_message
+
+
+def _add_actions(app: Flask) -> None:
+    @app.post("/chat")
+    def say() -> Any:
+        line = request.get_json()
+        name, text = _text(line, "name", NAME), _text(line, "text", TEXT)
+        events.emit("chat", {"name": name, "text": text, "at": time.time()}, event="chat")
+        return "", 204
+
+    @app.post("/jobs")
+    def start() -> Any:
+        job_id = secrets.token_hex(4)
+        # A stand-in for Celery or the like: the job itself knows nothing of Flask's request.
+        threading.Thread(target=_work, args=(app, job_id), daemon=True).start()
+        return {"id": job_id}, 202
+
+    @app.errorhandler(BrokerError)
+    def away(error: BrokerError) -> Any:
+        return {"error": str(error)}, 503
+
+
+def _text(line: Any, field: str, most: int) -> str:
+    value = line.get(field) if isinstance(line, dict) else None
+    if not isinstance(value, str) or not value.strip() or len(value) > most:
+        abort(400, f"{field} must be a text of 1 to {most} characters.")
+    return value.strip()
+
+
+def _work(app: Flask, job_id: str) -> None:
+    for percent in range(0, 101, 4):
+        step = STEPS[min(percent * len(STEPS) // 100, len(STEPS) - 1)]
+        status = "completed" if percent == 100 else "running"
+        progress = {"id": job_id, "percent": percent, "status": status, "step": step}
+        with app.app_context():
+            events.emit("jobs", progress, event="job")
+            events.emit(f"job:{job_id}", progress)
+        time.sleep(random.uniform(0.05, 0.3))
