@@ -17,6 +17,8 @@ const bytes = (n) => {
   return `${n < 10 && unit ? n.toFixed(1) : Math.round(n)} ${units[unit]}`;
 };
 
+const clock = (t) => new Date(t * 1000).toLocaleTimeString("en-GB");
+
 function plot(id, series, { values, max } = {}) {
   const box = $(id);
   const axis = { stroke: style("--quiet"), grid: { stroke: style("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
@@ -24,7 +26,7 @@ function plot(id, series, { values, max } = {}) {
     width: box.clientWidth, height: box.clientHeight,
     legend: { show: false }, cursor: { y: false },
     scales: { y: { range: (u, low, high) => [0, max ?? Math.max(high * 1.15, 1e-3)] } },
-    axes: [{ ...axis, size: 24 }, { ...axis, size: 58, values: values && ((u, ticks) => ticks.map(values)) }],
+    axes: [{ ...axis, size: 24, space: 74, values: (u, ticks) => ticks.map(clock) }, { ...axis, size: 58, values: values && ((u, ticks) => ticks.map(values)) }],
     series: [{}, ...series],
   }, [[], ...series.map(() => [])], box);
   new ResizeObserver(() => chart.setSize({ width: box.clientWidth, height: box.clientHeight })).observe(box);
@@ -70,7 +72,7 @@ function showLine(message) {
   const item = document.createElement("li");
   const name = document.createElement("b");
   name.textContent = message.name;
-  item.append(name, message.text);
+  item.append(name, ` ${message.text}`);
   $("lines").append(item);
   $("lines").scrollTop = $("lines").scrollHeight;
 }
