@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 
-USAGE = "usage: python -m flask_redis_events demo [--host HOST] [--port PORT] [--workers N]"
+from .bench import main as bench
+
+USAGE = """\
+usage: python -m flask_redis_events demo [--host HOST] [--port PORT] [--workers N]
+       python -m flask_redis_events bench URL [-c STREAMS] [--seconds N]"""
 
 
 def main(argv: list[str]) -> int:
@@ -18,6 +22,8 @@ def main(argv: list[str]) -> int:
             )
             return 1
         return demo(argv[1:])
+    if argv[:1] == ["bench"]:
+        return bench(argv[1:])
     print(USAGE, file=sys.stderr)
     return 2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import settings
@@ -60,11 +60,29 @@ class Emitter:
         """
         if not isinstance(data, ServerSentEvent):
             data = ServerSentEvent(data, event=event, retry=retry)
-        elif data.id is not None:
-            raise FieldError("An emitted event gets its id from Redis; leave out id=.")
-        frame = data.encode(default=self._default)
+        frame = self._frame(data)
         id = self.broker.publish(check_name(channel), frame, persist=persist, key=_key(key))
         return None if id is None else str(id)
+
+    def emit_many(
+        self, events: Iterable[tuple[str, Any]], *, persist: bool = True
+    ) -> list[str | None]:
+        """Send many (channel, data) pairs in order, in one round trip; return their ids.
+
+        `data` may be a `ServerSentEvent`, to give it an event name.  All are checked before the
+        first one is sent.
+        """
+        messages = [(check_name(channel), self._frame(data)) for channel, data in events]
+        if not messages:
+            return []
+        ids = self.broker.publish_many(messages, persist=persist)
+        return [None if id is None else str(id) for id in ids]
+
+    def _frame(self, data: Any) -> bytes:
+        event = data if isinstance(data, ServerSentEvent) else ServerSentEvent(data)
+        if event.id is not None:
+            raise FieldError("An emitted event gets its id from Redis; leave out id=.")
+        return event.encode(default=self._default)
 
     def close(self) -> None:
         """Close its connections; the next emit opens new ones."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Unpack
 
 from flask import Flask, Response, current_app, has_app_context, request
@@ -157,6 +157,12 @@ class RedisEvents:
         return self._state.emitter.emit(
             channel, data, event=event, retry=retry, persist=persist, key=key
         )
+
+    def emit_many(
+        self, events: Iterable[tuple[str, Any]], *, persist: bool = True
+    ) -> list[str | None]:
+        """Send many (channel, data) pairs in one round trip; see `Emitter.emit_many`."""
+        return self._state.emitter.emit_many(events, persist=persist)
 
     def history(
         self, channel: str, *, after: str | None = None, limit: int = 100

@@ -281,3 +281,15 @@ def test_acknowledgements_name_their_channel(broker):
 
     assert received.count(Acknowledgement(Channel("a"))) == 2
     feed.close()
+
+
+def test_many_are_published_in_order(broker):
+    """In one go, each with its id and its place in its channel's chain."""
+    before = broker.replay([]).clock
+    messages = [(f"c{number % 3}", encode(str(number))) for number in range(100)]
+    ids = broker.publish_many(messages)
+    replayed = broker.replay(channels("c0", "c1", "c2"), after=before).messages
+
+    assert [m.id for m in replayed] == ids == sorted(ids)
+    assert [m.frame.partition(b"\n")[2] for m in replayed] == [frame for _, frame in messages]
+    assert broker.publish_many([("a", encode("x"))], persist=False)[0] > ids[-1]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from flask_redis_events import BrokerError, Emitter
+from flask_redis_events import BrokerError, Emitter, FieldError
 from flask_redis_events.broker import redis as redis_broker
 from flask_redis_events.concurrency import spawn
 from tests.servers import RedisServer
@@ -87,8 +87,9 @@ def test_the_first_call_may_arrive_after_its_repetition(own_redis_server):
     client = own_redis_server.client()
     keys = [f"events:{name}" for name in ("clock", "channels", "history:a", "repeated:n")]
     args = ["a", "events:a", "data: 1\n\n", 1000, 300_000, 1, "", "n"]
-    repeated = redis_broker._run(client, "publish", keys, [*args, 1])
-    original = redis_broker._run(client, "publish", keys, [*args, 0])
+    emitter_script = client.register_script(redis_broker._script("publish"))
+    repeated = emitter_script(keys, [*args, 1])
+    original = emitter_script(keys, [*args, 0])
 
     assert original == repeated
     assert len(kept(own_redis_server)) == 1
@@ -150,4 +151,33 @@ def test_many_emit_at_once(own_redis_server):
 
     assert len(set(ids)) == 800
     assert own_redis_server.client().info("clients")["connected_clients"] <= 20
+    emitter.close()
+
+
+def test_many_events_are_sent_once(own_redis_server):
+    """Also where the script is not loaded, and where the answer is lost and all is sent again."""
+    emitter = Emitter(own_redis_server.url + "?socket_timeout=0.3")
+    ids = emitter.emit_many([("a", number) for number in range(50)])
+    own_redis_server.client().script_flush()
+    own_redis_server.pause()
+    outcome: list[list[str | None]] = []
+    thread = spawn("test", lambda: outcome.append(emitter.emit_many([("a", 50), ("a", 51)])))
+    thread.join(1)
+    own_redis_server.resume()
+    thread.join(15)
+
+    assert len(set(ids)) == 50
+    assert kept(own_redis_server) == [b"data: %d\n\n" % number for number in range(52)]
+    assert [id for id in outcome[0] if id] == sorted(outcome[0])
+    emitter.close()
+
+
+def test_many_events_are_checked_before_any_is_sent(own_redis_server):
+    """A bad one sends none."""
+    emitter = Emitter(own_redis_server.url)
+    with pytest.raises(FieldError):
+        emitter.emit_many([("a", 1), ("a", float("nan"))])
+
+    assert emitter.emit_many([]) == []
+    assert kept(own_redis_server) == []
     emitter.close()

@@ -26,6 +26,7 @@ from flask_redis_events.message import Position
 from flask_redis_events.wire import encode
 
 from .factories import channels
+from .waiting import wait_until
 
 NAMES = ["a", "b", "ab", "c1", "c2"]
 ASKED = st.lists(st.sampled_from(["a", "b", "ab", "c1", "a*", "c?", "*"]), min_size=1, max_size=3)
@@ -69,11 +70,18 @@ class Log(RuleBasedStateMachine):
 
     @rule(target=positions)
     def flush(self):
+        # Nobody can empty a Redis within the millisecond of its last message, and then begin anew.
+        newest = self.broker.replay([]).clock
+        wait_until(lambda: self.now() > newest.ms)
         for key in self.client.scan_iter(match=f"{self.prefix}*"):
             self.client.delete(key)
         self.log.clear()
         self.created = self.broker.replay([]).clock
         return self.created
+
+    def now(self):
+        seconds, microseconds = self.client.time()
+        return seconds * 1000 + microseconds // 1000
 
     @rule(asked=ASKED, cursor=positions)
     def resume(self, asked, cursor):

@@ -135,6 +135,11 @@ class Broker(Protocol):
     ) -> Position | None:
         """Send a frame to everyone who listens; return its id (None without history)."""
 
+    def publish_many(
+        self, messages: Iterable[tuple[str, bytes]], *, persist: bool = True
+    ) -> list[Position | None]:
+        """Send frames to channels, in order and in one go."""
+
     def replay(
         self,
         channels: Collection[Channel],

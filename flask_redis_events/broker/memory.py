@@ -6,7 +6,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from ..channels import Channel, matches
 from ..exceptions import BrokerError
@@ -61,6 +61,11 @@ class MemoryBroker:
                 history.expires = time.time() + self.history_ttl
             self._deliver(message)
             return id
+
+    def publish_many(
+        self, messages: Iterable[tuple[str, bytes]], *, persist: bool = True
+    ) -> list[Position | None]:
+        return [self.publish(channel, frame, persist=persist) for channel, frame in messages]
 
     def publish_foreign(self, channel: str, payload: bytes) -> None:
         """Send bytes as any other program would with PUBLISH."""

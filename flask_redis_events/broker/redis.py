@@ -8,16 +8,17 @@ also when it is given: then only its settings are taken.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib import resources
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError, RedisError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..channels import Channel
@@ -34,6 +35,15 @@ T = TypeVar("T")
 PATIENCE = 10.0
 #: Connections for publishing and replays, at most; further calls wait for one.
 CONNECTIONS = 16
+
+
+class _Outgoing(NamedTuple):
+    channel: str
+    frame: bytes
+    persist: bool
+    key: str | None
+    #: Names this message, over all attempts to send it.
+    nonce: str
 
 
 class RedisBroker:
@@ -54,23 +64,64 @@ class RedisBroker:
     def publish(
         self, channel: str, frame: bytes, *, persist: bool = True, key: str | None = None
     ) -> Position | None:
+        outgoing = _Outgoing(channel, frame, persist, key, secrets.token_hex(8))
+        command = self._command(outgoing)
+
+        def publish(client: redis.Redis, attempt: int) -> Any:
+            return _execute(client, command(attempt))
+
+        return self._id(self._call(publish, tries=self._tries(persist)))
+
+    def publish_many(
+        self, messages: Iterable[tuple[str, bytes]], *, persist: bool = True
+    ) -> list[Position | None]:
+        nonce = secrets.token_hex(8)
+        commands = [
+            self._command(_Outgoing(channel, frame, persist, None, f"{nonce}{number}"))
+            for number, (channel, frame) in enumerate(messages)
+        ]
+
+        def publish(client: redis.Redis, attempt: int) -> list[Any]:
+            with client.pipeline(transaction=False) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command(attempt))  # type: ignore[no-untyped-call]
+                return pipeline.execute()
+
+        def loaded(client: redis.Redis, attempt: int) -> list[Any]:
+            try:
+                return publish(client, attempt)
+            except NoScriptError:
+                client.script_load(_script("publish"))
+                return publish(client, attempt + 1)
+
+        return [self._id(reply) for reply in self._call(loaded, tries=self._tries(persist))]
+
+    def _command(self, outgoing: _Outgoing) -> Callable[[int], list[Any]]:
+        """Return what makes the command for each attempt at a message."""
+        channel, frame, persist, key, nonce = outgoing
         tail = f" {key}" if key else ""
         topic = self._prefix + channel
         if not self.numbered:
-            payload = f":- -{tail}\n".encode() + frame
-            self._call(lambda client, _: client.publish(topic, payload), tries=1)
-            return None
+            return lambda attempt: ["PUBLISH", topic, f":- -{tail}\n".encode() + frame]
         ttl = int(self.history_ttl * 1000)
-        nonce = secrets.token_hex(8)
         names = ("clock", "channels", "history:" + channel, "repeated:" + nonce)
         keys = [self._key(name) for name in names]
         args = [channel, topic, frame, self._keep, ttl, int(persist), tail, nonce]
+        return lambda attempt: [
+            "EVALSHA",
+            _sha("publish"),
+            len(keys),
+            *keys,
+            *args,
+            int(attempt > 0),
+        ]
 
-        def publish(client: redis.Redis, attempt: int) -> Any:
-            return _run(client, "publish", keys, [*args, int(attempt > 0)])
-
+    def _tries(self, persist: bool) -> int | None:
         # What is not kept leaves no nonce to recognise a repetition by: better once than twice.
-        return Position.parse(self._call(publish, tries=None if persist else 1))
+        return None if persist and self.numbered else 1
+
+    def _id(self, reply: Any) -> Position | None:
+        return Position.parse(reply) if self.numbered else None
 
     def replay(
         self, channels: Collection[Channel], *, after: Position | None = None, last: int = 0
@@ -80,9 +131,8 @@ class RedisBroker:
         keys = [self._key("clock"), self._key("channels")]
         cursor = str(after) if after else ""
         args = [self._key("history:"), cursor, last, len(names), *names, *patterns]
-        clock, created, now, found = self._call(
-            lambda client, _: _run(client, "replay", keys, args)
-        )
+        command = ["EVALSHA", _sha("replay"), len(keys), *keys, *args]
+        clock, created, now, found = self._call(lambda client, _: _execute(client, command))
         return snapshot(
             _position(clock),
             [_held(*one) for one in found],
@@ -145,9 +195,19 @@ def _script(name: str) -> str:
     return resources.files(__package__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
 
 
-def _run(client: redis.Redis, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-    """Run a script by its hash; redis-py loads it when the server does not have it (yet)."""
-    return client.register_script(_script(name))(keys=keys, args=args)
+@functools.cache
+def _sha(name: str) -> str:
+    return hashlib.sha1(_script(name).encode()).hexdigest()
+
+
+def _execute(client: redis.Redis, command: Sequence[Any]) -> Any:
+    """Execute a command; load the script it runs where the server does not have it (yet)."""
+    try:
+        return client.execute_command(*command)  # type: ignore[no-untyped-call]
+    except NoScriptError:
+        for name in ("publish", "replay"):
+            client.script_load(_script(name))
+        return client.execute_command(*command)  # type: ignore[no-untyped-call]
 
 
 def _held(channel: bytes, entries: Sequence[Any], exists: int, latest: bytes) -> Held:
