@@ -7,6 +7,7 @@ Whether a name is a pattern is decided by the one who wrote it, never by a value
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import string
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ from .exceptions import ChannelError, ConfigError
 #: Names that begin so are the extension's own: the channel that ticks travel on.
 RESERVED = "$"
 TICKS = "$ticks"
+LOCAL = "$local:"
+_numbers = itertools.count(1)
 SEED_PREFIX = "redis:"
 
 
@@ -26,6 +29,11 @@ class Channel(NamedTuple):
     name: str
     pattern: bool = False
 
+    @property
+    def local(self) -> bool:
+        """Whether it is this worker's own, of which Redis does not know."""
+        return self.name.startswith(LOCAL)
+
     @classmethod
     def parse(cls, text: object) -> Channel:
         """Read a channel as a developer writes it: `orders`, `redis:orders`, `orders:*`."""
@@ -33,6 +41,11 @@ class Channel(NamedTuple):
         if not is_pattern(name):
             return cls(name)
         return cls(name, pattern=True)
+
+
+def local_channel() -> Channel:
+    """Return a new channel that only this worker knows."""
+    return Channel(f"{LOCAL}{next(_numbers)}")
 
 
 def check_name(text: object) -> str:

@@ -13,6 +13,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from . import responses
+from .channel_stream import OnMessage
 from .channels import Channel, Template, parse_all
 from .exceptions import ChannelError, ConfigError, SetupError
 from .history import HistoricEvent, read_history
@@ -22,7 +23,6 @@ from .options import PollOptions, StreamOptions, check
 from .poll import OnPoll
 from .settings import Settings
 from .state import KEY, State
-from .stream import OnMessage
 
 NAME = "redis_events"
 #: What a view is: its result is responded to, so that it need not be a response.

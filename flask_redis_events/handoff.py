@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
 from . import concurrency, control
 from .callbacks import Runner
-from .member import Live
+from .member import Live, Member
 from .message import Batch, Position, framed
 from .options import Options, next_tick
 from .server import ClientSocket, Takeover
@@ -38,10 +39,12 @@ class HandedOff:
         "_finished",
         "_opened_at",
         "_options",
+        "_release",
         "_rest",
         "_runner",
         "_sent",
         "_socket",
+        "_source",
         "_stuck_since",
         "_takeover",
         "active_at",
@@ -62,6 +65,8 @@ class HandedOff:
         takeover: Takeover,
         *,
         opened_at: float,
+        source: Member,
+        release: Callable[[], None] | None,
     ) -> None:
         self.channels = mailbox.channels
         self.numbered = mailbox.numbered
@@ -73,6 +78,9 @@ class HandedOff:
         self._socket = client
         self._takeover = takeover
         self._opened_at = opened_at
+        #: What says how far this client has come; itself, unless a callback stands in between.
+        self._source = None if source is mailbox else source
+        self._release = release
         self._finished = False
         self._sent = 0
         #: What the socket did not take of a write, and since when it takes nothing.
@@ -220,6 +228,8 @@ class HandedOff:
 
     def _leave(self) -> None:
         self._runner.hub.leave(self)
+        if self._release is not None:
+            self._release()
         seconds = time.monotonic() - self._opened_at
         self._takeover.log(seconds, self._sent)
         self._runner.report_end(self._options, self.closed or "gone", seconds)
@@ -239,7 +249,7 @@ class HandedOff:
         if max_age is not None and now - self._opened_at >= max_age:
             self.close("max age", last=hub.farewell("max age"))
         elif now - self.active_at >= self._options.heartbeat * 0.7:
-            hub.beat(self, self)
+            hub.beat(self, self._source or self)
         return now + self._next_tick()
 
     def _next_tick(self) -> float:

@@ -36,13 +36,13 @@ class Hub:
         self.sender = sender
         self.metrics = Metrics()
         self.draining = False
-        # Guards the registry and the sequence: a fan-out and a join exclude each other.
-        self._lock = threading.RLock()
+        #: Guards the registry and the sequence: a fan-out and a join exclude each other.
+        self.lock = threading.RLock()
         self._registry = Registry()
         self._streams: set[Member] = set()
         self._ticker = Ticker(self._look)
         self._reader = Reader(
-            broker, self._registry, lock=self._lock, metrics=self.metrics, sender=sender
+            broker, self._registry, lock=self.lock, metrics=self.metrics, sender=sender
         )
         self.replays = Replays(broker, self, self.metrics)
         self._reading = False
@@ -63,7 +63,7 @@ class Hub:
 
     def open(self, mailbox: Member) -> None:
         """Count a stream, and end it when the worker drains."""
-        with self._lock:
+        with self.lock:
             self._streams.add(mailbox)
             if not self._ticking:
                 self._ticking = True
@@ -75,7 +75,7 @@ class Hub:
 
     def leave(self, mailbox: Member) -> None:
         """Forget a stream and what it listened to; idempotent."""
-        with self._lock:
+        with self.lock:
             self._streams.discard(mailbox)
             self._reader.unsubscribe(self._registry.remove(mailbox))
 
@@ -84,7 +84,7 @@ class Hub:
 
         None if the mailbox is closed.
         """
-        with self._lock:
+        with self.lock:
             if mailbox.closed is not None:
                 return None
             self._streams.discard(mailbox)
@@ -100,7 +100,7 @@ class Hub:
 
     def listen(self, subscription: Subscription) -> None:
         """Register for the subscription's channels; it is `live` once Redis acknowledged them."""
-        with self._lock:
+        with self.lock:
             audience, fresh = self._registry.add(subscription)
             self._reader.subscribe(fresh)
             self._reader.maybe_begin(audience, [subscription])
@@ -108,29 +108,41 @@ class Hub:
                 self._reading = True
                 self._reader.start()
 
+    def spread(self, channel: Channel, batch: Batch) -> None:
+        """Offer a batch to all who listen to a channel of this worker's own; under `lock`."""
+        for audience in self._registry.listening(channel):
+            for member in list(audience.members):
+                member.offer(batch)
+
+    def dismiss(self, channel: Channel, reason: str, *, last: Batch) -> None:
+        """Close all who listen to a channel of this worker's own; under `lock`."""
+        for audience in self._registry.listening(channel):
+            for member in list(audience.members):
+                member.close(reason, last=last)
+
     def beat(self, mailbox: Member, inbox: Member) -> None:
         """Queue a heartbeat for an idle client, with the position that its inbox has come to."""
         # Under the lock: a message delivered in between would be older than the position.
-        with self._lock:
+        with self.lock:
             mailbox.beat(self.position if inbox.channels and inbox.idle else None)
 
     def recall(
         self, channels: frozenset[Channel], cursor: Position
     ) -> tuple[list[Message], Position] | None:
         """Return what came after the cursor, if all of it was heard here; see `Replays`."""
-        with self._lock:
+        with self.lock:
             position = self.position
             if position is None or cursor > position:
                 return None
             messages = self._reader.sequence.tail.after(channels, cursor)
             return None if messages is None else (messages, position)
 
-    def vouch(self, inbox: Subscription, position: Position) -> None:
-        """Take note that the inbox's channels were subscribed to at this position."""
-        with self._lock:
+    def vouch(self, inbox: Subscription, channels: frozenset[Channel], position: Position) -> None:
+        """Take note that the channels were subscribed to at this position, for the inbox."""
+        with self.lock:
             # While it listens, none of them was given up.
             if inbox.closed is None:
-                self._reader.sequence.tail.complete(inbox.channels, position)
+                self._reader.sequence.tail.complete(channels, position)
 
     @property
     def position(self) -> Position | None:
@@ -151,7 +163,7 @@ class Hub:
     def drain(self) -> None:
         """Ask every client to come back elsewhere, and end its stream; new ones end at once."""
         self.draining = True
-        with self._lock:
+        with self.lock:
             streams = list(self._streams)
         for mailbox in streams:
             self._dismiss(mailbox)

@@ -27,6 +27,8 @@ class StreamOptions(TypedDict, total=False):
     backlog: int
     #: What happens when the client's buffer is full: close, drop or latest.
     overflow: str | None
+    #: The callback does not depend on the client: it runs once for each message in a worker.
+    shared: bool
     #: `f(event)`: what it returns or sends is the first message.
     on_open: Callable[..., Any] | None
     #: `f(event, reason)`: called when the stream is over.

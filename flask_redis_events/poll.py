@@ -12,6 +12,7 @@ from typing import Any
 
 from . import concurrency, control
 from .callbacks import Runner, StreamEvent
+from .channels import local_channel
 from .message import Batch, Message
 from .options import Options
 from .stream import Stream
@@ -67,34 +68,38 @@ class SharedPollStream(Stream):
         super().__init__(runner, mailbox, options, environ)
         self._producer = producer
 
+    @property
+    def shareable(self) -> bool:
+        return True
+
     def _live(self) -> Iterator[bytes]:
+        self._producer.join(self.mailbox)
+        self.release = self._producer.leave
         self.begun = True
         yield control.ready(None, retry=self.hub.settings.retry).data + self._opening()
-        self._producer.add(self.mailbox)
         yield from self._forward()
-
-    def _leave(self) -> None:
-        self._producer.remove(self.mailbox)
-        super()._leave()
 
 
 class Producer:
     """Calls a function while anybody listens; newcomers get its last value at once."""
 
     def __init__(self, runner: Runner, function: OnPoll, interval: float) -> None:
+        self.channel = local_channel()
         self._runner = runner
         self._function = function
         self._interval = interval
-        # Guards all below.
-        self._lock = threading.Lock()
-        self._members: set[Subscription] = set()
+        # The hub's lock guards all below.
+        self._members = 0
         self._latest: Batch | None = None
         self._running = False
         self._wake = threading.Event()
 
-    def add(self, mailbox: Subscription) -> None:
-        with self._lock:
-            self._members.add(mailbox)
+    def join(self, mailbox: Subscription) -> None:
+        """Let a mailbox of the producer's channel hear it from now on."""
+        hub = self._runner.hub
+        with hub.lock:
+            self._members += 1
+            hub.listen(mailbox)
             if self._latest is not None:
                 mailbox.offer(self._latest)
             if not self._running:
@@ -102,27 +107,27 @@ class Producer:
                 self._runner.ended = False
                 concurrency.spawn("poll", self._run)
 
-    def remove(self, mailbox: Subscription) -> None:
-        with self._lock:
-            self._members.discard(mailbox)
+    def leave(self) -> None:
+        """Count one member less."""
+        with self._runner.hub.lock:
+            self._members -= 1
             if not self._members:
                 self._wake.set()
 
     def _run(self) -> None:
+        hub = self._runner.hub
         due = time.monotonic()
         while True:
             frames = self._runner.call(self._function, self._runner.event)
-            with self._lock:
+            with hub.lock:
                 if frames:
                     self._latest = Batch([Message("", frames)])
-                    for member in self._members:
-                        member.offer(self._latest)
+                    hub.spread(self.channel, self._latest)
                 if self._runner.ended:
-                    for member in self._members:
-                        member.close("ended", last=control.end(None))
+                    hub.dismiss(self.channel, "ended", last=control.end(None))
             due = max(due + self._interval, time.monotonic())
             self._wake.wait(due - time.monotonic())
-            with self._lock:
+            with hub.lock:
                 self._wake.clear()
                 if not self._members or self._runner.ended:
                     self._running = False

@@ -16,11 +16,11 @@ from flask.ctx import AppContext
 
 from . import concurrency
 from .callbacks import Runner
+from .channel_stream import ChannelStream
 from .concurrency import Deadline
 from .exceptions import SubscriptionClosed
 from .message import Batch, Message, Position
 from .options import Options
-from .stream import ChannelStream
 from .subscription import Subscription
 
 
@@ -123,9 +123,6 @@ class PullStream(ChannelStream):
     def _closed(self, reason: str) -> None:
         super()._closed(reason)
         self.inbox.close(reason)
-
-    def _beat(self) -> None:
-        self.hub.beat(self.mailbox, self.inbox)
 
     def _pump(self) -> None:
         # One for all attempts: what it has taken from the inbox is not lost with a generator.

@@ -54,7 +54,7 @@ class Registry:
     @property
     def channels(self) -> list[Channel]:
         """All that must be subscribed to."""
-        return list(self._listening)
+        return [channel for channel in self._listening if not channel.local]
 
     @property
     def audiences(self) -> list[Audience]:
@@ -72,7 +72,8 @@ class Registry:
             for channel in sorted(subscription.channels):
                 if channel not in self._listening:
                     self._listening[channel] = set()
-                    fresh.append(channel)
+                    if not channel.local:
+                        fresh.append(channel)
                 self._listening[channel].add(audience)
         audience.members.add(subscription)
         return audience, fresh
@@ -98,7 +99,8 @@ class Registry:
             self._listening[channel].discard(audience)
             if not self._listening[channel]:
                 del self._listening[channel]
-                idle.append(channel)
+                if not channel.local:
+                    idle.append(channel)
         return idle
 
     def listening(self, via: Channel) -> Iterable[Audience]:

@@ -33,8 +33,8 @@ class Memory(Protocol):
     ) -> tuple[list[Message], Position] | None:
         """Return what came after the cursor, and the position up to which that is all."""
 
-    def vouch(self, inbox: Subscription, position: Position) -> None:
-        """Take note that the inbox's channels were subscribed to at this position."""
+    def vouch(self, inbox: Subscription, channels: frozenset[Channel], position: Position) -> None:
+        """Take note that the channels were subscribed to at this position, for the inbox."""
 
 
 class _Flight:
@@ -57,11 +57,13 @@ class Replays:
         self._lock = threading.Lock()
         self._flights: OrderedDict[Key, _Flight] = OrderedDict()
 
-    def after(self, inbox: Subscription, cursor: Position) -> Snapshot:
+    def after(
+        self, inbox: Subscription, channels: frozenset[Channel], cursor: Position
+    ) -> Snapshot:
         """Return what came after the cursor; its clock is not before the inbox's floor."""
-        key = (inbox.channels, cursor)
+        key = (channels, cursor)
         while True:
-            found = self._memory.recall(inbox.channels, cursor)
+            found = self._memory.recall(channels, cursor)
             if found is not None:
                 self._metrics.count("replayed", reason="memory")
                 return Snapshot(found[1], found[0], {})
@@ -69,7 +71,7 @@ class Replays:
             if mine:
                 return self._read(key, flight, inbox)
             flight.done.wait()
-            shared = self._complete(flight.snapshot, inbox)
+            shared = self._complete(flight.snapshot, inbox, channels)
             if shared is not None:
                 self._metrics.count("replayed", reason="shared")
                 return shared
@@ -89,7 +91,7 @@ class Replays:
     def _read(self, key: Key, flight: _Flight, inbox: Subscription) -> Snapshot:
         try:
             flight.snapshot = self._broker.replay(key[0], after=key[1])
-            self._memory.vouch(inbox, flight.snapshot.clock)
+            self._memory.vouch(inbox, key[0], flight.snapshot.clock)
             self._metrics.count("replayed", reason="history")
             return flight.snapshot
         finally:
@@ -97,13 +99,15 @@ class Replays:
                 self._leave(key, flight)
             flight.done.set()
 
-    def _complete(self, snapshot: Snapshot | None, inbox: Subscription) -> Snapshot | None:
+    def _complete(
+        self, snapshot: Snapshot | None, inbox: Subscription, channels: frozenset[Channel]
+    ) -> Snapshot | None:
         """Add what came after a snapshot that others read; None where that cannot be had."""
         if snapshot is None or snapshot.lost:
             return None
         if inbox.floor is None or snapshot.clock >= inbox.floor:
             return snapshot
-        later = self._memory.recall(inbox.channels, snapshot.clock)
+        later = self._memory.recall(channels, snapshot.clock)
         if later is None:
             return None
         return Snapshot(later[1], [*snapshot.messages, *later[0]], {})

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from flask import Response, request
 
 from . import control, options
 from .callbacks import Runner, StreamEvent
+from .channel_stream import ChannelStream
 from .channels import Channel
 from .concurrency import jitter
 from .exceptions import ConfigError
 from .poll import OnPoll, PollStream, Producer, SharedPollStream
 from .pull import PullStream
+from .relay import Relay, SharedStream
 from .server import Takeover, gunicorn_response
 from .state import State
-from .stream import ChannelStream, Stream
+from .stream import Stream
 from .subscription import Subscription
 
 CONTENT_TYPE = "text/event-stream"
@@ -39,6 +41,8 @@ def channel_stream(
         )
 
     event = StreamEvent([channel.name for channel in channels], _last_event_id())
+    if chosen.shared and callback is not None:
+        return _shared_stream(state, channels, callback, chosen, event)
     inbox = mailbox(channels, held=True)
     runner = Runner(state.hub, state.app, event)
     if inspect.isgeneratorfunction(callback):
@@ -50,22 +54,65 @@ def channel_stream(
     return _respond(state, ChannelStream(runner, inbox, chosen, request.environ, callback=callback))
 
 
+def _shared_stream(
+    state: State,
+    channels: tuple[Channel, ...],
+    callback: Any,
+    chosen: options.Options,
+    event: StreamEvent,
+) -> Response:
+    if inspect.isgeneratorfunction(callback):
+        raise ConfigError("A generator function cannot be shared: it waits for one client.")
+    heard = frozenset(channels)
+
+    def make() -> Relay:
+        own = Runner(state.hub, state.app, StreamEvent(event.channels, None))
+        return Relay(own, heard, callback, chosen)
+
+    # A mailbox of the relay's channel is made when the relay is known, at the first byte.
+    stream = SharedStream(
+        Runner(state.hub, state.app, event),
+        Subscription(
+            limit=chosen.buffer,
+            overflow=chosen.overflow,
+            held=True,
+            numbered=chosen.history and state.settings.history > 0,
+        ),
+        chosen,
+        request.environ,
+        relays=state.relays,
+        key=(_key(), heard, chosen),
+        make=make,
+    )
+    return _respond(state, stream)
+
+
+def _key() -> Hashable:
+    """Name this endpoint with its URL's values: what is shared is shared among its clients."""
+    return (request.endpoint, *sorted((request.view_args or {}).items()))
+
+
 def poll_stream(state: State, function: OnPoll, given: Mapping[str, Any]) -> Response:
     """Respond with what a function returns, again and again."""
     _check_function("A poll", function)
     chosen = options.complete(given, state.settings)
     event = StreamEvent([request.path], _last_event_id())
-    mailbox = Subscription(limit=chosen.buffer, overflow=chosen.overflow, numbered=False)
     runner = Runner(state.hub, state.app, event)
+
+    def mailbox(*on: Channel) -> Subscription:
+        return Subscription(on, limit=chosen.buffer, overflow=chosen.overflow, numbered=False)
+
     if not chosen.shared:
         return _respond(
-            state, PollStream(runner, mailbox, chosen, request.environ, function=function)
+            state, PollStream(runner, mailbox(), chosen, request.environ, function=function)
         )
-    key = (request.endpoint, *sorted((request.view_args or {}).items()))
-    producer = state.producers.get(key, lambda: Producer(runner, function, chosen.interval))
+    producer = state.producers.get(_key(), lambda: Producer(runner, function, chosen.interval))
     own = Runner(state.hub, state.app, event)
     return _respond(
-        state, SharedPollStream(own, mailbox, chosen, request.environ, producer=producer)
+        state,
+        SharedPollStream(
+            own, mailbox(producer.channel), chosen, request.environ, producer=producer
+        ),
     )
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from . import control
 from .broker.base import Snapshot
+from .channels import Channel
 from .hub import Hub
 from .message import Batch, Position
 from .subscription import Subscription
@@ -20,7 +21,12 @@ class Beginning(NamedTuple):
 
 
 def begin(
-    hub: Hub, inbox: Subscription, *, last_event_id: str | None = None, backlog: int = 0
+    hub: Hub,
+    inbox: Subscription,
+    channels: frozenset[Channel],
+    *,
+    last_event_id: str | None = None,
+    backlog: int = 0,
 ) -> Beginning:
     """Find the beginning of a held subscription that is live; may raise `BrokerError`.
 
@@ -38,8 +44,8 @@ def begin(
     if after is None and not backlog:
         return Beginning(now, now, [])
     if after is None:
-        return _with_backlog(hub.broker.replay(inbox.channels, last=backlog))
-    snapshot = hub.replays.after(inbox, after)
+        return _with_backlog(hub.broker.replay(channels, last=backlog))
+    snapshot = hub.replays.after(inbox, channels, after)
     batches = [Batch(snapshot.messages)] if snapshot.messages else []
     if snapshot.reason is not None:
         hub.metrics.count("reset", reason=snapshot.reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable
 
@@ -11,6 +12,7 @@ from .emitter import Emitter
 from .hub import Hub
 from .listener import Listener
 from .poll import Producers
+from .relay import Relays
 from .settings import Settings
 
 #: Where it is in `app.extensions`.
@@ -23,7 +25,6 @@ class State:
     def __init__(self, app: Flask, settings: Settings, redis: object) -> None:
         self.app = app
         self.settings = settings
-        self.producers = Producers()
         self.emitter = Emitter(
             settings.url,
             prefix=settings.prefix,
@@ -35,6 +36,16 @@ class State:
         #: Listeners that run in this process, by its pid.
         self._listening: tuple[int, int] = (0, 0)
         self._hubs: dict[int, Hub] = {}
+
+    @functools.cached_property
+    def producers(self) -> Producers:
+        """The shared polls of this worker."""
+        return Producers()
+
+    @functools.cached_property
+    def relays(self) -> Relays:
+        """The shared streams of this worker."""
+        return Relays()
 
     @property
     def hub(self) -> Hub:

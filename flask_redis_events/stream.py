@@ -7,27 +7,18 @@ first byte is asked for.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from . import control, signals, wire
-from .callbacks import Runner, StreamEvent
-from .exceptions import BrokerError, SubscriptionClosed
+from . import control, signals
+from .callbacks import Runner
+from .exceptions import SubscriptionClosed
 from .handoff import HandedOff
-from .message import Batch, Message, Position
+from .message import Batch, Position
 from .options import Options, next_tick
-from .resume import begin
 from .server import ClientSocket, Takeover
 from .subscription import Subscription
-
-log = logging.getLogger("flask_redis_events")
-
-#: Seconds that the first frame waits for Redis before a comment makes the headers leave.
-PATIENCE = 0.5
-
-OnMessage = Callable[[str, Any, StreamEvent], Any]
 
 
 class Stream:
@@ -53,6 +44,8 @@ class Stream:
         self._over = False
         #: Whether the first frames are out, and what follows is what the mailbox gets.
         self.begun = False
+        #: Leaves what else the stream is a member of, once it is.
+        self.release: Callable[[], None] | None = None
         self._timed = False
 
     @property
@@ -127,6 +120,8 @@ class Stream:
             client,
             takeover,
             opened_at=self._opened_at,
+            source=self.source,
+            release=self.release,
         )
         waiting = self.hub.replace(self.mailbox, member)
         if waiting is None:
@@ -134,6 +129,7 @@ class Stream:
         member.begin(waiting)
         # The member owns the socket now; there is nothing left here to free.
         self._over = True
+        self._frames = None
         return True
 
     def _live(self) -> Iterator[bytes]:
@@ -156,6 +152,8 @@ class Stream:
     def _leave(self) -> None:
         """Give up what the stream listened to."""
         self.hub.leave(self.mailbox)
+        if self.release is not None:
+            self.release()
 
     def _end(self, position: Position | None) -> None:
         """End the stream for good: the browser is told not to come back."""
@@ -198,88 +196,9 @@ class Stream:
         return next_tick(self.options, self.hub.settings.write_timeout, self._opened_at)
 
     def _beat(self) -> None:
-        self.hub.beat(self.mailbox, self.mailbox)
-
-
-class ChannelStream(Stream):
-    """Messages of channels: as they were emitted, or as a callback makes them."""
-
-    def __init__(
-        self,
-        runner: Runner,
-        mailbox: Subscription,
-        options: Options,
-        environ: Mapping[str, Any],
-        *,
-        callback: OnMessage | None = None,
-    ) -> None:
-        super().__init__(runner, mailbox, options, environ)
-        #: What it listens with; the mailbox itself, unless something stands in between.
-        self.inbox = mailbox
-        self._callback = callback
+        self.hub.beat(self.mailbox, self.source)
 
     @property
-    def shareable(self) -> bool:
-        return self._callback is None and self.inbox is self.mailbox
-
-    def _live(self) -> Iterator[bytes]:
-        yield from self._begin()
-        yield from self._forward()
-
-    def _begin(self) -> Iterator[bytes]:
-        """Yield the first frames: `ready` as soon as nothing can be missed any more."""
-        inbox = self.inbox
-        self.hub.listen(inbox)
-        patience = PATIENCE
-        while not inbox.live.wait(patience):
-            yield wire.COMMENT
-            patience = self.options.heartbeat
-        beginning = None
-        while beginning is None and inbox.closed is None:
-            try:
-                beginning = begin(
-                    self.hub,
-                    inbox,
-                    last_event_id=self.runner.event.last_event_id,
-                    backlog=self.options.backlog,
-                )
-            except BrokerError as error:
-                # Never a 5xx, nor an end: the browser waits with us until Redis is back.
-                log.warning("A stream waits for history: %s", error)
-                yield wire.COMMENT
-        if beginning is None:
-            return
-        first = control.ready(beginning.position, retry=self.hub.settings.retry)
-        opening = self._opening()
-        inbox.start(beginning.floor, beginning.batches)
-        if self.runner.ended:
-            self._end(beginning.position)
-        self.begun = True
-        yield first.data + opening
-
-    def _render(self, batches: list[Batch]) -> bytes:
-        if self._callback is None:
-            return super()._render(batches)
-        chunks: list[bytes] = []
-        for batch in batches:
-            if not batch.messages:
-                chunks.append(batch.data)
-            for message in batch.messages:
-                # What came after the callback had ended the stream is not for this client.
-                if not self.runner.ended:
-                    chunks.append(self._call(self._callback, message))
-        return b"".join(chunks)
-
-    def _call(self, callback: OnMessage, message: Message) -> bytes:
-        position = message.id if self.mailbox.numbered else None
-        frames = self.runner.call(
-            callback,
-            message.channel,
-            message.value,
-            self.runner.event,
-            position=position,
-            name=message.event,
-        )
-        if self.runner.ended:
-            self._end(position)
-        return frames
+    def source(self) -> Subscription:
+        """What says how far this stream has come."""
+        return self.mailbox

@@ -24,8 +24,19 @@ LADDER = [
     *("broker.base", "broker.memory"),
     *("broker.connections", "broker.feed", "broker.redis", "broker"),
     *("metrics", "tail", "sequence", "reader", "ticker", "server", "replays", "hub"),
-    *("listener", "callbacks", "handoff", "resume", "stream", "poll", "pull"),
+    *(
+        "listener",
+        "callbacks",
+        "handoff",
+        "resume",
+        "stream",
+        "channel_stream",
+        "poll",
+        "pull",
+        "relay",
+    ),
     *("history", "emitter", "state", "responses", "extension", "__init__"),
+    "bench",
     *("cli", "testing", "demo", "__main__"),
 ]
 

@@ -20,6 +20,7 @@ from flask_redis_events.pull import Messages
 events = RedisEvents()
 heard: list[Any] = []
 closed: list[str] = []
+called: list[Any] = []
 teardowns = itertools.count()
 polls = itertools.count()
 
@@ -118,6 +119,23 @@ def add_callbacks(app: Flask) -> None:
 
         return on_message
 
+    @app.get("/once/<name>")
+    @events.stream("{name}", shared=True)
+    def once(name: str) -> Callable[..., Any]:
+        def on_message(channel: str, message: Any, event: StreamEvent) -> Any:
+            called.append(message)
+            if message == "raise":
+                raise RuntimeError("A shared callback that fails.")
+            if message == "two":
+                event.message("first of two")
+                return "second of two"
+            if message == "false":
+                event.message("final")
+                return False
+            return None if message == "skip" else {"made of": message}
+
+        return on_message
+
     @app.get("/pull/<name>")
     @events.stream("{name}", heartbeat=0.3)
     def pull(name: str) -> Callable[[Messages], Iterator[Any]]:
@@ -202,6 +220,7 @@ def add_doors(app: Flask) -> None:
             threads=threading.active_count(),
             heard=heard,
             closed=closed,
+            called=called,
             polls=next(polls),
             teardowns=next(teardowns),
         )

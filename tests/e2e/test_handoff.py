@@ -29,6 +29,8 @@ def handed_off(app) -> int:
         ("gevent", "/plain/x", 1),
         ("gevent", "/short/x", 1),
         ("gevent", "/open/x", 1),
+        ("gevent", "/once/x", 1),
+        ("gevent", "/shared", 1),
         ("gevent", "/callback/x", 0),
         ("gevent", "/pull/x", 0),
         ("gevent", "/quiet", 0),

@@ -1,0 +1,120 @@
+"""A stream of channels: messages as they were emitted, or as a callback makes them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from . import control, wire
+from .callbacks import Runner, StreamEvent
+from .exceptions import BrokerError
+from .message import Batch, Message
+from .options import Options
+from .resume import begin
+from .stream import Stream
+from .subscription import Subscription
+
+log = logging.getLogger("flask_redis_events")
+
+#: Seconds that the first frame waits for Redis before a comment makes the headers leave.
+PATIENCE = 0.5
+
+OnMessage = Callable[[str, Any, StreamEvent], Any]
+
+
+class ChannelStream(Stream):
+    """Messages of channels: as they were emitted, or as a callback makes them."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        mailbox: Subscription,
+        options: Options,
+        environ: Mapping[str, Any],
+        *,
+        callback: OnMessage | None = None,
+    ) -> None:
+        super().__init__(runner, mailbox, options, environ)
+        #: What it listens with; the mailbox itself, unless something stands in between.
+        self.inbox = mailbox
+        self._callback = callback
+
+    @property
+    def shareable(self) -> bool:
+        return self._callback is None and self.inbox is self.mailbox
+
+    def _live(self) -> Iterator[bytes]:
+        yield from self._begin()
+        yield from self._forward()
+
+    @property
+    def source(self) -> Subscription:
+        """Whose channels these are, and who has come how far on them."""
+        return self.inbox
+
+    def _listen(self) -> None:
+        self.hub.listen(self.inbox)
+
+    def _prepare(self, batches: list[Batch]) -> list[Batch]:
+        """Make of history what the mailbox takes."""
+        return batches
+
+    def _begin(self) -> Iterator[bytes]:
+        """Yield the first frames: `ready` as soon as nothing can be missed any more."""
+        inbox = self.inbox
+        self._listen()
+        patience = PATIENCE
+        while not inbox.live.wait(patience):
+            yield wire.COMMENT
+            patience = self.options.heartbeat
+        beginning = None
+        while beginning is None and inbox.closed is None:
+            try:
+                beginning = begin(
+                    self.hub,
+                    inbox,
+                    self.source.channels,
+                    last_event_id=self.runner.event.last_event_id,
+                    backlog=self.options.backlog,
+                )
+            except BrokerError as error:
+                # Never a 5xx, nor an end: the browser waits with us until Redis is back.
+                log.warning("A stream waits for history: %s", error)
+                yield wire.COMMENT
+        if beginning is None:
+            return
+        first = control.ready(beginning.position, retry=self.hub.settings.retry)
+        opening = self._opening()
+        inbox.start(beginning.floor, self._prepare(beginning.batches))
+        if self.runner.ended:
+            self._end(beginning.position)
+        self.begun = True
+        yield first.data + opening
+
+    def _render(self, batches: list[Batch]) -> bytes:
+        if self._callback is None:
+            return super()._render(batches)
+        chunks: list[bytes] = []
+        for batch in batches:
+            if not batch.messages:
+                chunks.append(batch.data)
+            for message in batch.messages:
+                # What came after the callback had ended the stream is not for this client.
+                if not self.runner.ended:
+                    chunks.append(self._call(self._callback, message))
+        return b"".join(chunks)
+
+    def _call(self, callback: OnMessage, message: Message) -> bytes:
+        position = message.id if self.mailbox.numbered else None
+        frames = self.runner.call(
+            callback,
+            message.channel,
+            message.value,
+            self.runner.event,
+            position=position,
+            name=message.event,
+        )
+        if self.runner.ended:
+            self._end(position)
+        return frames

@@ -1,0 +1,183 @@
+"""`shared=True`: a callback that does not depend on the client runs once for each message.
+
+A relay stands between the channels and the clients of one such stream: it hears the channels like a
+client, calls the callback, and offers the outcome to all its members, as a channel of its own that
+only this worker knows.  Its members write the same bytes, and are handed off like plain streams.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any
+
+from . import concurrency, control
+from .callbacks import Runner
+from .channel_stream import ChannelStream, OnMessage
+from .channels import Channel, local_channel
+from .exceptions import SubscriptionClosed
+from .message import Batch, Message
+from .options import Options
+from .subscription import Subscription
+
+
+class Relay:
+    """One callback for all clients of a stream in this worker."""
+
+    def __init__(
+        self, runner: Runner, channels: frozenset[Channel], callback: OnMessage, options: Options
+    ) -> None:
+        self.channel = local_channel()
+        # If the callback is too slow for its channels, all members are told what is missing.
+        self.inbox = Subscription(channels, limit=options.buffer, overflow="drop", held=True)
+        self.channels = channels
+        self._runner = runner
+        self._callback = callback
+        self._numbered = options.history and runner.hub.broker.numbered
+        self._waiting: set[Subscription] = set()
+        self._begun = False
+
+    def start(self) -> None:
+        """Listen, in a greenlet of its own."""
+        self._runner.hub.listen(self.inbox)
+        concurrency.spawn("relay", self._run)
+
+    def join(self, member: Subscription) -> None:
+        """Let a member begin where the relay is."""
+        hub = self._runner.hub
+        with hub.lock:
+            hub.listen(member)
+            if self._begun:
+                self._begin(member)
+            else:
+                self._waiting.add(member)
+
+    def _begin(self, member: Subscription) -> None:
+        # Everything after the relay's last message is still to come through it.
+        member.floor = self.inbox.floor
+        member.live.set()
+
+    def _run(self) -> None:
+        inbox, hub = self.inbox, self._runner.hub
+        inbox.live.wait()
+        with hub.lock:
+            inbox.start(inbox.floor)
+            self._begun = True
+            for member in self._waiting:
+                self._begin(member)
+            self._waiting.clear()
+        try:
+            while not self._runner.ended:
+                self._pass_on(inbox.take())
+        except SubscriptionClosed:
+            pass
+        finally:
+            inbox.close("ended")
+            hub.leave(inbox)
+
+    def _pass_on(self, batches: list[Batch]) -> None:
+        hub = self._runner.hub
+        for batch in batches:
+            rendered = batch
+            if batch.messages:
+                rendered = Batch(self.render(self._runner, batch.messages))
+            with hub.lock:
+                if rendered.size:
+                    hub.spread(self.channel, rendered)
+                self.inbox.floor = batch.position or self.inbox.floor
+                if self._runner.ended:
+                    last = control.end(self.inbox.floor if self._numbered else None)
+                    hub.dismiss(self.channel, "ended", last=last)
+                    return
+        self.inbox.commit()
+
+    def render(self, runner: Runner, messages: tuple[Message, ...]) -> Iterator[Message]:
+        """Yield what the callback makes of messages, each with its message's id."""
+        for message in messages:
+            if runner.ended:
+                return
+            id = message.id if self._numbered else None
+            frames = runner.call(
+                self._callback,
+                message.channel,
+                message.value,
+                runner.event,
+                position=id,
+                name=message.event,
+            )
+            if frames:
+                yield Message(message.channel, frames, id=id, key=message.key)
+
+
+class Relays:
+    """The relays of one worker, by key; each lives while it has members."""
+
+    def __init__(self) -> None:
+        # Guards both.
+        self._lock = threading.Lock()
+        self._relays: dict[Hashable, Relay] = {}
+        self._members: dict[Hashable, int] = {}
+
+    def join(self, key: Hashable, make: Callable[[], Relay]) -> Relay:
+        """Return the relay of a key; the first one who asks makes it, and starts it."""
+        with self._lock:
+            relay = self._relays.get(key)
+            if relay is None or relay.inbox.closed is not None:
+                relay = self._relays[key] = make()
+                self._members[key] = 0
+                relay.start()
+            self._members[key] += 1
+            return relay
+
+    def leave(self, key: Hashable, relay: Relay) -> None:
+        """Count one member less; the last one ends the relay."""
+        with self._lock:
+            if self._relays.get(key) is relay:
+                self._members[key] -= 1
+                if not self._members[key]:
+                    del self._relays[key], self._members[key]
+                    relay.inbox.close("no members")
+
+
+class SharedStream(ChannelStream):
+    """A member of a relay."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        mailbox: Subscription,
+        options: Options,
+        environ: Mapping[str, Any],
+        *,
+        relays: Relays,
+        key: Hashable,
+        make: Callable[[], Relay],
+    ) -> None:
+        super().__init__(runner, mailbox, options, environ)
+        self._relays = relays
+        self._key = key
+        self._make = make
+        self._relay: Relay | None = None
+
+    @property
+    def shareable(self) -> bool:
+        return True
+
+    @property
+    def source(self) -> Subscription:
+        return self._relay.inbox if self._relay is not None else self.mailbox
+
+    def _listen(self) -> None:
+        self._relay = self._relays.join(self._key, self._make)
+        self.release = functools.partial(self._relays.leave, self._key, self._relay)
+        self.mailbox.channels = frozenset({self._relay.channel})
+        self._relay.join(self.mailbox)
+
+    def _prepare(self, batches: list[Batch]) -> list[Batch]:
+        """Make what the callback makes of history, for this client alone."""
+        assert self._relay is not None
+        return [
+            Batch(self._relay.render(self.runner, batch.messages)) if batch.messages else batch
+            for batch in batches
+        ]
