@@ -84,7 +84,8 @@ class Runner:
                 value = function(*args)
             return self.frames(value, position=position, name=name)
         except Exception as error:
-            self.event.collect()
+            # What it had sent is skipped with its message; that it terminated is not.
+            self.ended = self.ended or self.event.collect()[1]
             self.failed(error)
             return b""
 

@@ -38,9 +38,10 @@ class Channel(NamedTuple):
     def parse(cls, text: object) -> Channel:
         """Read a channel as a developer writes it: `orders`, `redis:orders`, `orders:*`."""
         name = check_name(text)
-        if not is_pattern(name):
-            return cls(name)
-        return cls(name, pattern=True)
+        if is_pattern(name):
+            return cls(name, pattern=True)
+        # What was quoted for a pattern's sake stands for itself in a name.
+        return cls(re.sub(r"\\([*?\[\]\\])", r"\1", name))
 
 
 def local_channel() -> Channel:
@@ -72,8 +73,8 @@ def is_pattern(name: str) -> bool:
 
 
 def escape(value: str) -> str:
-    """Quote a value from outside, so that in a pattern it stands for itself."""
-    return re.sub(r"([*?\[\]\\^-])", r"\\\1", value)
+    """Quote a value from outside, so that in a name or a pattern it stands for itself."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", value)
 
 
 def parse_all(channels: object) -> tuple[Channel, ...]:

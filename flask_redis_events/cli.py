@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 
@@ -14,6 +13,7 @@ from flask.cli import with_appcontext
 from .channels import TICKS, parse_all
 from .exceptions import BrokerError, RedisEventsError
 from .extension import NAME, RedisEvents
+from .settings import without_password
 from .subscription import Subscription
 
 
@@ -82,7 +82,7 @@ def check() -> None:
     """Test the whole way: emit an event, hear it, and say how long that took."""
     hub = _events().hub
     settings = hub.settings
-    click.echo(f"REDIS_EVENTS_URL {_shown(settings.url)}, prefix {settings.prefix!r}")
+    click.echo(f"REDIS_EVENTS_URL {without_password(settings.url)}, prefix {settings.prefix!r}")
     started = time.monotonic()
     try:
         hub.broker.publish(TICKS, b":\n\n", persist=False)
@@ -101,8 +101,3 @@ def check() -> None:
     click.echo(f"emit to here: {(time.monotonic() - sent) * 1000:.1f} ms")
     hub.leave(subscription)
     hub.close()
-
-
-def _shown(url: str) -> str:
-    """Hide the password."""
-    return re.sub(r"(//[^:@/]*):[^@/]*@", r"\1:…@", url)

@@ -180,6 +180,7 @@ class HandedOff:
                 overflow=self._options.overflow,
                 numbered=self.numbered,
             )
+            self._backlog.on_drop = self._runner.hub.report_dropped
         self._backlog.offer(batch)
         if self._backlog.closed is not None:
             self.close(self._backlog.closed)
@@ -254,4 +255,5 @@ class HandedOff:
 
     def _next_tick(self) -> float:
         hub = self._runner.hub
-        return next_tick(self._options, hub.settings.write_timeout, self._opened_at)
+        write_timeout = hub.settings.write_timeout
+        return next_tick(self._options, write_timeout, self._opened_at, self.active_at)

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 
-from . import control, server
+from . import control, server, signals
 from .broker import Broker
 from .channels import Channel
 from .concurrency import Deadline, jitter
@@ -91,6 +91,16 @@ class Hub:
             self._streams.add(member)
             self._registry.replace(mailbox, member)
             return mailbox.take(0)
+
+    def report_reset(self, reason: str) -> None:
+        """Count and tell that a client could not be given all its messages."""
+        self.metrics.count("reset", reason=reason)
+        signals.stream_reset.send(self.sender, reason=reason)
+
+    def report_dropped(self, count: int) -> None:
+        """Count and tell what a full buffer did not keep."""
+        self.metrics.count("dropped", count)
+        self.report_reset("overflow")
 
     def keep_time(self, timed: Timed, seconds: float) -> None:
         """Call `timed.tick` after that many seconds."""

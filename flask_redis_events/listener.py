@@ -32,6 +32,7 @@ class Listener(NamedTuple):
         subscription = Subscription(
             self.channels, limit=hub.settings.buffer, overflow="drop", numbered=False
         )
+        subscription.on_drop = hub.report_dropped
         hub.listen(subscription)
         concurrency.spawn("listener", lambda: self._run(hub, app, subscription))
 

@@ -19,7 +19,7 @@ class StreamOptions(TypedDict, total=False):
 
     #: How long the stream may be silent.
     heartbeat: float | None
-    #: How long the stream may live before its browser is asked to reconnect.
+    #: How long the stream may live before its browser is asked to reconnect; None: no limit.
     max_age: float | None
     #: False: no ids, and nothing for those who come back.
     history: bool
@@ -96,25 +96,34 @@ _CHECKS: dict[str, Callable[[str, object], Any]] = {
 def check(
     given: Mapping[str, Any], kind: type[StreamOptions] | type[PollOptions]
 ) -> dict[str, Any]:
-    """Return the options that are given, checked; None stands for the setting, and is left out."""
+    """Return the options that are given, checked.
+
+    None stands for the setting and is left out, but for `max_age`, where it means no limit.
+    """
     allowed = kind.__annotations__
     for name in given:
         if name not in allowed:
             raise ConfigError(f"There is no option {name!r}; there are {', '.join(allowed)}.")
     checked = {name: _CHECKS[name](name, value) for name, value in given.items()}
-    return {name: value for name, value in checked.items() if value is not None}
+    return {
+        name: value for name, value in checked.items() if value is not None or name == "max_age"
+    }
 
 
-def next_tick(options: Options, write_timeout: float, opened_at: float) -> float:
+def next_tick(options: Options, write_timeout: float, opened_at: float, active_at: float) -> float:
     """Seconds until something may be due for a stream: a heartbeat, its end, or its being cut."""
-    seconds = min(jitter(options.heartbeat), write_timeout / 2)
+    now = time.monotonic()
+    seconds = min(active_at + jitter(options.heartbeat) - now, write_timeout / 2)
     if options.max_age is not None:
-        seconds = min(seconds, max(0.0, opened_at + options.max_age - time.monotonic()))
-    return seconds
+        seconds = min(seconds, opened_at + options.max_age - now)
+    return max(0.0, seconds)
 
 
 def complete(checked: Mapping[str, Any], settings: Settings) -> Options:
     """Add the settings to what was given; streams that are given the same share the outcome."""
+    if "on_open" in checked or "on_close" in checked:
+        # Functions may be made anew for each request, and nothing should keep them.
+        return _complete.__wrapped__(tuple(checked.items()), settings)
     return _complete(tuple(checked.items()), settings)
 
 

@@ -18,6 +18,9 @@ from .options import Options
 from .stream import Stream
 from .subscription import Subscription
 
+#: Seconds after which a shared producer that nobody listens to is forgotten.
+IDLE = 60.0
+
 OnPoll = Callable[[StreamEvent], Any]
 
 
@@ -90,9 +93,15 @@ class Producer:
         self._interval = interval
         # The hub's lock guards all below.
         self._members = 0
+        self._wanted_at = time.monotonic()
         self._latest: Batch | None = None
         self._running = False
         self._wake = threading.Event()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody has listened for a while; it would work again if somebody did."""
+        return self._wanted_at + IDLE < time.monotonic() and not self._members
 
     def join(self, mailbox: Subscription) -> None:
         """Let a mailbox of the producer's channel hear it from now on."""
@@ -111,6 +120,7 @@ class Producer:
         """Count one member less."""
         with self._runner.hub.lock:
             self._members -= 1
+            self._wanted_at = time.monotonic()
             if not self._members:
                 self._wake.set()
 
@@ -143,6 +153,9 @@ class Producers:
 
     def get(self, key: Hashable, make: Callable[[], Producer]) -> Producer:
         """Return the producer of a key; the first one who asks makes it."""
-        if key not in self._producers:
-            self._producers.setdefault(key, make())
-        return self._producers[key]
+        self._forget_idle()
+        return self._producers.setdefault(key, make())
+
+    def _forget_idle(self) -> None:
+        for key in [key for key, producer in self._producers.items() if producer.idle]:
+            del self._producers[key]

@@ -116,6 +116,10 @@ class PullStream(ChannelStream):
         concurrency.spawn("pull", self._pump)
         yield from self._forward()
 
+    def _listen(self) -> None:
+        self.inbox.on_drop = self.hub.report_dropped
+        super()._listen()
+
     def _leave(self) -> None:
         self.hub.leave(self.inbox)
         self.hub.leave(self.mailbox)

@@ -239,6 +239,7 @@ class Reader:
             signals.gap_repaired.send(self._sender, reason=reason, recovered=len(snapshot.messages))
         for reset in resets:
             self._metrics.count("reset", reason=reset)
+            signals.stream_reset.send(self._sender, reason=reset)
 
     # -- silence is not health ---------------------------------------------------------------------
 

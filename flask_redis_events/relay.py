@@ -40,6 +40,7 @@ class Relay:
 
     def start(self) -> None:
         """Listen, in a greenlet of its own."""
+        self.inbox.on_drop = self._runner.hub.report_dropped
         self._runner.hub.listen(self.inbox)
         concurrency.spawn("relay", self._run)
 

@@ -81,7 +81,7 @@ def _shared_stream(
         chosen,
         request.environ,
         relays=state.relays,
-        key=(_key(), heard, chosen),
+        key=(_key(), heard),
         make=make,
     )
     return _respond(state, stream)

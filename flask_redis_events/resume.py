@@ -34,12 +34,15 @@ def begin(
     connection in between gets all of it again.
     """
     now = inbox.floor
-    if not inbox.numbered or not hub.broker.numbered:
-        lost = [control.reset("no history", None)] if last_event_id and inbox.numbered else []
-        return Beginning(None, now, lost)
+    if not hub.broker.numbered and last_event_id:
+        # It had an id while there was a history.
+        hub.report_reset("no history")
+        return Beginning(None, now, [control.reset("no history", None)])
+    if not inbox.numbered:
+        return Beginning(None, now, [])
     after = Position.parse(last_event_id) if last_event_id else None
     if last_event_id and after is None:
-        hub.metrics.count("reset", reason="unknown id")
+        hub.report_reset("unknown id")
         return Beginning(now, now, [control.reset("unknown id", None)])
     if after is None and not backlog:
         return Beginning(now, now, [])
@@ -48,7 +51,7 @@ def begin(
     snapshot = hub.replays.after(inbox, channels, after)
     batches = [Batch(snapshot.messages)] if snapshot.messages else []
     if snapshot.reason is not None:
-        hub.metrics.count("reset", reason=snapshot.reason)
+        hub.report_reset(snapshot.reason)
         batches.insert(0, control.reset(snapshot.reason, None))
     return Beginning(min(after, snapshot.clock), snapshot.clock, batches)
 

@@ -37,8 +37,13 @@ def draining() -> bool:
 def stream_limit() -> int | None:
     """Return how many streams leave a worker of gunicorn room for other requests."""
     worker = _worker()
-    connections = getattr(worker, "worker_connections", None)
-    return max(1, int(connections * 0.8)) if isinstance(connections, int) else None
+    if worker is None:
+        return None
+    if type(worker).__name__ == "ThreadWorker":
+        room = worker.cfg.threads
+    else:
+        room = getattr(worker, "worker_connections", None)
+    return max(1, int(room * 0.8)) if isinstance(room, int) else None
 
 
 class ClientSocket:

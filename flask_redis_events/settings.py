@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,13 @@ HANDOFFS = ("auto", "off")
 def url(name: str, value: object) -> str:
     if isinstance(value, str) and value.partition(":")[0] in SCHEMES:
         return value
-    raise ConfigError(f"{name} must be a URL like redis://localhost:6379/0, not {value!r}.")
+    shown = without_password(value) if isinstance(value, str) else value
+    raise ConfigError(f"{name} must be a URL like redis://localhost:6379/0, not {shown!r}.")
+
+
+def without_password(url: str) -> str:
+    """Return a URL as it may be shown and logged."""
+    return re.sub(r"(//[^:@/]*):[^@/]*@", r"\1:…@", url)
 
 
 def prefix(name: str, value: object) -> str:

@@ -22,5 +22,5 @@ broker_connected = _signals.signal("redis-events-broker-connected")
 broker_lost = _signals.signal("redis-events-broker-lost")
 #: Pub/sub lost messages and history is read instead.  Keywords: `reason`, `recovered`.
 gap_repaired = _signals.signal("redis-events-gap-repaired")
-#: A client could not be given all its messages.  Keywords: `channels`, `reason`.
+#: A client could not be given all its messages, and is told to reset.  Keyword: `reason`.
 stream_reset = _signals.signal("redis-events-stream-reset")

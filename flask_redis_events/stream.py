@@ -39,6 +39,7 @@ class Stream:
         self._socket: ClientSocket | None = None
         self._frames: Iterator[bytes] | None = None
         self._opened_at = 0.0
+        self._active_at = 0.0
         #: When the server took a chunk that it has not yet come back from.
         self._writing_since: float | None = None
         self._over = False
@@ -70,7 +71,7 @@ class Stream:
             self._timed = True
             self.hub.keep_time(self, self._next_tick())
         chunk = next(self._frames)
-        self._writing_since = time.monotonic()
+        self._writing_since = self._active_at = time.monotonic()
         return chunk
 
     def close(self) -> None:
@@ -94,6 +95,7 @@ class Stream:
         environ, self._environ = self._environ, None
         self._socket = ClientSocket.of(environ or {})
         self.mailbox.on_close = self._closed
+        self.mailbox.on_drop = self.hub.report_dropped
         self.hub.open(self.mailbox)
         self.hub.metrics.count("opened")
         if self._socket is not None:
@@ -188,12 +190,14 @@ class Stream:
         if max_age is not None and now - self._opened_at >= max_age:
             self.mailbox.close("max age", last=self.hub.farewell("max age"))
             return None
-        if now - self.mailbox.active_at >= self.options.heartbeat * 0.7:
+        if now - self._active_at >= self.options.heartbeat * 0.7:
+            self._active_at = now
             self._beat()
         return now + self._next_tick()
 
     def _next_tick(self) -> float:
-        return next_tick(self.options, self.hub.settings.write_timeout, self._opened_at)
+        write_timeout = self.hub.settings.write_timeout
+        return next_tick(self.options, write_timeout, self._opened_at, self._active_at)
 
     def _beat(self) -> None:
         self.hub.beat(self.mailbox, self.source)

@@ -8,7 +8,6 @@ waits, and lets what was accepted be taken first.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -37,11 +36,12 @@ class Subscription:
         self.numbered = numbered
         #: Called once with the reason when the mailbox closes, by whoever closed it.
         self.on_close: Callable[[str], None] | None = None
+        #: Called with the number of messages that a full mailbox dropped; must not block.
+        self.on_drop: Callable[[int], None] | None = None
         #: What is not newer than this is not for this client: it had it from history.
         self.floor: Position | None = None
         #: Set when Redis has acknowledged all its channels, or when it is closed.
         self.live = threading.Event()
-        self.active_at = time.monotonic()
         # Guards all below: the hub and its ticker put in, the stream takes out.
         self._lock = threading.Lock()
         self._filled = threading.Event()
@@ -105,6 +105,8 @@ class Subscription:
                 if message.key is None or newest[message.key] == index
             ]
         kept, dropped = _newest(messages, self.limit)
+        if dropped is not None and self.on_drop is not None:
+            self.on_drop(len(messages) - len(kept))
         rest = [
             batch for batch in self._queue if not batch.messages and batch is not self._overflow
         ]
@@ -173,7 +175,6 @@ class Subscription:
             elif not taken:
                 raise SubscriptionClosed(self._closed)
             self._uncommitted = True
-        self.active_at = time.monotonic()
         return taken
 
     def commit(self) -> None:

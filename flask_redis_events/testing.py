@@ -14,8 +14,8 @@ from werkzeug.wrappers import Response
 
 from .channels import parse_all
 from .concurrency import Deadline
-from .extension import NAME
 from .message import Message
+from .state import KEY
 from .subscription import Subscription
 from .wire import Decoder, Event
 
@@ -63,7 +63,7 @@ class Heard:
 @contextmanager
 def hear(app: Flask, *channels: str) -> Iterator[Heard]:
     """Hear what the application emits on channels: `with hear(app, "orders") as heard: …`."""
-    hub = app.extensions[NAME]._state.hub
+    hub = app.extensions[KEY].hub
     subscription = Subscription(parse_all(list(channels)))
     hub.listen(subscription)
     try:

@@ -67,7 +67,8 @@ class Ticker:
                 _, _, timed = heapq.heappop(self._due)
             again = self._call(timed, now)
             if again is not None:
-                self.add(timed, again)
+                # Never at once: this loop ends when nothing is due any more.
+                self.add(timed, max(again, now + LOOK))
 
     def _call(self, timed: Timed, now: float) -> float | None:
         try:

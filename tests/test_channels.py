@@ -18,7 +18,8 @@ from flask_redis_events.channels import Channel, Template, check_name, escape, m
         pytest.param("orders:*", Channel("orders:*", True), id="star"),
         pytest.param("orders:?", Channel("orders:?", True), id="question mark"),
         pytest.param("orders:[ab]", Channel("orders:[ab]", True), id="class"),
-        pytest.param(r"orders:\*", Channel(r"orders:\*"), id="quoted star"),
+        pytest.param(r"orders:\*", Channel("orders:*"), id="quoted star"),
+        pytest.param(r"a\b", Channel(r"a\b"), id="a backslash that quotes nothing"),
         pytest.param("Bestellungen:ä", Channel("Bestellungen:ä"), id="not ASCII"),
     ],
 )
@@ -88,6 +89,12 @@ def test_a_missing_value_is_named():
     """The error says what the template needs, and what the URL has."""
     with pytest.raises(ConfigError, match=r"needs user_id; the URL has id"):
         Template("u:{user_id}").fill({"id": 1})
+
+
+@given(st.text(alphabet="ab*?[]\\^-", min_size=1))
+def test_an_escaped_value_is_an_exact_name(value):
+    """User input in a name hears that channel alone."""
+    assert Channel.parse("user:" + escape(value)) == Channel("user:" + value)
 
 
 @given(st.text())

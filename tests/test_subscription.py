@@ -127,6 +127,8 @@ def test_one_large_message_passes():
 def test_drop_keeps_the_newest():
     """One `reset` says that the oldest are missing; what follows is in order and without a hole."""
     subscription = Subscription(limit=200, overflow="drop")
+    dropped: list[int] = []
+    subscription.on_drop = dropped.append
     for number in range(1, 50):
         subscription.offer(batch(number))
     taken = subscription.take(0)
@@ -136,6 +138,7 @@ def test_drop_keeps_the_newest():
     assert taken[0].position == Position(kept[0] - 1)
     assert b"event: reset" not in b"".join(one.data for one in taken[1:])
     assert kept == list(range(kept[0], 50))
+    assert sum(dropped) == kept[0] - 1
     assert sum(one.size for one in taken) <= 300
 
 

@@ -17,6 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from ..exceptions import BrokerError, ConfigError
+from ..settings import without_password
 
 #: What redis-py puts into a pool's settings for itself; it means nothing to another pool.
 _PRIVATE = ("maint_notifications", "orig_", "himport", "cache", "retry", "event_dispatcher")
@@ -29,8 +30,8 @@ def connection_settings(url: str, client: Any) -> tuple[type[Any], dict[str, Any
             given = dict(parse_url(url))  # type: ignore[no-untyped-call]
         except ValueError as error:
             raise ConfigError(
-                f"REDIS_EVENTS_URL must be a URL like redis://localhost:6379/0, not {url!r}:"
-                f" {error}"
+                f"REDIS_EVENTS_URL must be a URL like redis://localhost:6379/0, not"
+                f" {without_password(url)!r}: {error}"
             ) from error
         connection_class = given.pop("connection_class", redis.Connection)
     elif isinstance(client, redis.Redis):
@@ -62,7 +63,8 @@ class translated:
 
 def broker_error(error: BaseException) -> BrokerError:
     if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
+        reason = str(error).rstrip(".")
         return BrokerError(
-            f"Redis could not be reached: {error}. Check REDIS_EVENTS_URL, and that it runs."
+            f"Redis could not be reached: {reason}. Check REDIS_EVENTS_URL, and that it runs."
         )
     return BrokerError(f"Redis refused: {error}")

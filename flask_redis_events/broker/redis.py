@@ -82,19 +82,9 @@ class RedisBroker:
         ]
 
         def publish(client: redis.Redis, attempt: int) -> list[Any]:
-            with client.pipeline(transaction=False) as pipeline:
-                for command in commands:
-                    pipeline.execute_command(*command(attempt))  # type: ignore[no-untyped-call]
-                return pipeline.execute()
+            return _execute_many(client, [command(attempt) for command in commands])
 
-        def loaded(client: redis.Redis, attempt: int) -> list[Any]:
-            try:
-                return publish(client, attempt)
-            except NoScriptError:
-                client.script_load(_script("publish"))
-                return publish(client, attempt + 1)
-
-        return [self._id(reply) for reply in self._call(loaded, tries=self._tries(persist))]
+        return [self._id(reply) for reply in self._call(publish, tries=self._tries(persist))]
 
     def _command(self, outgoing: _Outgoing) -> Callable[[int], list[Any]]:
         """Return what makes the command for each attempt at a message."""
@@ -208,6 +198,24 @@ def _execute(client: redis.Redis, command: Sequence[Any]) -> Any:
         for name in ("publish", "replay"):
             client.script_load(_script(name))
         return client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+
+def _execute_many(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """Execute commands in one round trip; again those for which the script was not there."""
+    with client.pipeline(transaction=False) as pipeline:
+        for command in commands:
+            pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+        replies = pipeline.execute(raise_on_error=False)
+    unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+    if unknown:
+        client.script_load(_script("publish"))
+        again = _execute_many(client, [commands[index] for index in unknown])
+        for index, reply in zip(unknown, again, strict=True):
+            replies[index] = reply
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
 
 
 def _held(channel: bytes, entries: Sequence[Any], exists: int, latest: bytes) -> Held:

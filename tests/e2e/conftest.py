@@ -105,7 +105,7 @@ def _server(kind: str, environ: Mapping[str, str], options: Any) -> WebServer:
     if kind == "preload":
         worker_class, args = "gevent", [*args, "--preload"]
     if kind == "gthread":
-        args += ["--threads", "20"]
+        args += ["--threads", "30"]
     options = {"workers": 1, **options}
     return Gunicorn(APP, worker_class=worker_class, args=args, env=environ, **options)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -164,3 +166,18 @@ def test_sseclient(start: Start):
         got = names_and_data(app, ((e.event, e.data) for e in client.events()))
 
     assert got == EXPECTED
+
+
+def test_a_busy_channel_that_is_skipped_has_heartbeats(start: Start):
+    """What a callback skips is no sign of life for the browser, nor for a proxy."""
+    app = start(env={"HEARTBEAT": "0.5"})
+    with app.ready("/callback/x") as client:
+        for _ in range(3):
+            started = time.monotonic()
+            while len([e for e in client.events if e.event == "heartbeat"]) < 1:
+                app.emit("x", "skip")
+                with contextlib.suppress(TimeoutError):
+                    client.next(0.05)
+                assert time.monotonic() - started < 5
+            client.events.clear()
+            client._returned = 0
