@@ -23,6 +23,7 @@ from .channels import TICKS, Channel
 from .concurrency import Deadline
 from .exceptions import BrokerError
 from .member import Member
+from .message import Message
 from .metrics import Metrics
 from .registry import Audience, Registry
 from .sequence import Sequence
@@ -231,7 +232,10 @@ class Reader:
         if not self._broker.numbered:
             return
         after = self.sequence.position
-        snapshot = self._broker.replay(self._registry.channels, after=after)
+        witness = self.sequence.tail.newest
+        snapshot = self._broker.replay(self._registry.channels, after=after, witness=witness)
+        if witness is not None and snapshot.forked == witness.id:
+            self._tell_of_fork(witness)
         with self._lock:
             resets = self.sequence.refill(snapshot)
         if after is not None:
@@ -240,6 +244,13 @@ class Reader:
         for reset in resets:
             self._metrics.count("reset", reason=reset)
             signals.stream_reset.send(self._sender, reason=reset)
+
+    def _tell_of_fork(self, witness: Message) -> None:
+        """Tell all workers: those who have not seen this message can never get it."""
+        self._metrics.count("forked")
+        log.warning("Messages up to %s were lost with another master of Redis.", witness.id)
+        fork = b":forked %s\n\n" % str(witness.id).encode()
+        self._broker.publish(TICKS, fork, persist=False)
 
     # -- silence is not health ---------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ class Sequence:
             self._pass(message, message.id)
         if message.channel == TICKS:
             self._forget_expired()
+            self._note_fork(message)
             return
         for audience in self._registry.listening(via):
             if audience.hears(via, message.channel):
@@ -115,6 +116,13 @@ class Sequence:
         oldest = self.position.ms - self._ttl
         for name in [name for name, last in self._last.items() if last.ms < oldest]:
             del self._last[name]
+
+    def _note_fork(self, tick: Message) -> None:
+        """Reset all if a message that another worker saw was lost before it came here."""
+        word, _, id = tick.bare.strip().partition(b" ")
+        position = Position.parse(id) if word == b":forked" else None
+        if position is not None and not self.tail.saw(position) and self.position is not None:
+            self._reset(Snapshot(self.position, [], {"": (position, "forked")}))
 
     def _reset(self, snapshot: Snapshot) -> list[str]:
         """Tell those who missed something; each is judged by its own position."""

@@ -68,6 +68,16 @@ class Tail:
         self._start = position
         self._since = dict.fromkeys(self._since, position)
 
+    @property
+    def newest(self) -> Message | None:
+        """The last message here that is in history too."""
+        return self._messages[-1] if self._messages else None
+
+    def saw(self, id: Position) -> bool:
+        """Say whether a message passed here."""
+        index = bisect_right(self._ids, id)
+        return index > 0 and self._ids[index - 1] == id
+
     def after(self, channels: Collection[Channel], cursor: Position) -> list[Message] | None:
         """Return what came after the cursor on these channels; None where not all of it is here."""
         if cursor < self._start:

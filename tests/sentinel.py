@@ -82,7 +82,7 @@ class SentinelTrio:
             self._sentinel(number)
         for port in self.ports:
             with redis.Redis(port=port) as sentinel:
-                wait_until(lambda: _sees_all(sentinel), 20)  # noqa: B023
+                wait_until(lambda: _sees_all(sentinel), 20)
 
     def _redis(self, name: str, *arguments: str) -> RedisServer:
         directory = self._directory / name

@@ -51,7 +51,7 @@ def test_a_restart_is_waited_for(own_redis_server):
 
 
 def test_a_lost_answer_does_not_publish_twice(own_redis_server):
-    """Redis freezes, the call is repeated on other connections, and all of them arrive in the end."""
+    """Redis freezes, the call is repeated on other connections, and in the end all arrive."""
     emitter = Emitter(own_redis_server.url + "?socket_timeout=0.3")
     emitter.emit("a", "before")
     subscriber = own_redis_server.client().pubsub(ignore_subscribe_messages=True)

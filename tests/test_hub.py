@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from flask_redis_events.broker import open_broker
+from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.hub import Hub
 from flask_redis_events.settings import Settings
 from flask_redis_events.subscription import Subscription
@@ -224,3 +227,74 @@ def test_a_flood_starves_nobody(hub):
     thread.join()
 
     assert turns > 20
+
+
+@contextmanager
+def away(hub: Hub) -> Iterator[None]:
+    """Keep a hub from Redis for a while."""
+
+    def refuse() -> None:
+        raise BrokerError("Away, for a test.")
+
+    hub._reader._broker.open = refuse
+    hub._reader._feed.close()
+    wait_until(lambda: not hub.connected)
+    try:
+        yield
+    finally:
+        del hub._reader._broker.open
+    wait_until(lambda: hub.connected, 10)
+
+
+def lag_behind(server: RedisServer, *lost) -> None:
+    """Make the server what a replica is that became the master before it had these messages."""
+    client = server.client()
+    for id in lost:
+        client.xdel("events:history:a", str(id))
+    newest = client.xrevrange("events:history:a", count=1)[0][0]
+    client.hset("events:clock", "last", newest)
+
+
+def test_a_fork_is_told_to_those_who_missed_something(own_redis_server):
+    """A lagging replica was promoted: who saw the lost messages goes on, all others are reset."""
+    ahead, behind = make_hub(own_redis_server), make_hub(own_redis_server)
+    one, two = join(ahead, "a"), join(behind, "a")
+    first = emit(ahead, "a", 1)
+    for subscription in (one, two):
+        assert take(subscription, 1) == [1]
+    with away(behind):
+        lost = [emit(ahead, "a", number) for number in (2, 3)]
+        assert take(one, 2) == [2, 3]
+        with away(ahead):
+            lag_behind(own_redis_server, *lost)
+            emit(ahead, "a", 4)
+        assert take(one, 1, 10) == [4]
+        assert ahead.metrics["forked"] == 1
+    frames = b""
+    while b'"forked"' not in frames or b"data: 4" not in frames:
+        frames += b"".join(batch.data for batch in two.take(5))
+
+    assert frames.count(b'event: reset\ndata: {"reason":"forked"}') == 1
+    assert one.take(0) == []
+    # Who comes back from before the fork is told, too; who comes from after it is not.
+    snapshot = ahead.broker.replay(channels("a"), after=first)
+    assert snapshot.reason == "forked"
+    assert ahead.broker.replay(channels("a"), after=snapshot.clock).reason is None
+    for hub in (ahead, behind):
+        hub.close()
+        hub.broker.close()
+
+
+def test_a_restart_with_all_data_is_no_fork(own_redis_server):
+    """Reconnecting to the same history tells nobody anything."""
+    hub = make_hub(own_redis_server)
+    subscription = join(hub, "a")
+    for number in range(3):
+        emit(hub, "a", number)
+    own_redis_server.kill_pubsub()
+    emit(hub, "a", 3)
+
+    assert take(subscription, 4, 10) == [0, 1, 2, 3]
+    assert hub.metrics["forked"] == 0
+    hub.close()
+    hub.broker.close()

@@ -12,7 +12,7 @@ from flask_redis_events.channels import Channel
 from flask_redis_events.concurrency import spawn
 from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.hub import Hub
-from flask_redis_events.message import Position
+from flask_redis_events.message import Message, Position
 from flask_redis_events.settings import Settings
 from flask_redis_events.subscription import Subscription
 from flask_redis_events.wire import encode
@@ -32,7 +32,12 @@ class CountingBroker(MemoryBroker):
         self.fail = False
 
     def replay(
-        self, channels: Collection[Channel], *, after: Position | None = None, last: int = 0
+        self,
+        channels: Collection[Channel],
+        *,
+        after: Position | None = None,
+        last: int = 0,
+        witness: Message | None = None,
     ) -> Snapshot:
         if after is not None:
             self.replays += 1
@@ -151,7 +156,7 @@ def test_a_failed_reading_is_not_shared():
 
 def test_a_position_ahead_of_this_worker_is_left_to_redis():
     """Another worker was quicker: memory cannot say whether that is all."""
-    broker, hub = make()
+    _, hub = make()
     inbox = listen(hub, "a")
     ahead = Position((hub.position or Position(0)).ms + 3_600_000)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_redis_events.broker.base import Delivery, Snapshot
-from flask_redis_events.channels import Channel
+from flask_redis_events.channels import TICKS, Channel
 from flask_redis_events.message import Message, Position
 from flask_redis_events.registry import Registry
 from flask_redis_events.sequence import Sequence
@@ -156,3 +156,19 @@ def test_other_channels_chains_are_forgotten_with_their_listeners(scene):
     scene.registry.add(scene.client)
 
     assert not scene.sequence.follows_a_gap(message(50, channel="a", prev=40))
+
+
+def test_a_fork_resets_those_who_did_not_see_what_was_lost(scene):
+    """Another worker tells by a tick; who saw the message goes on."""
+    scene.live(message(11, channel="a"))
+
+    def tell(number: int, at: int) -> None:
+        frame = b":forked %d-0\n\n" % number
+        tick = Message.numbered(TICKS, frame, Position(at))
+        scene.sequence.route(Delivery(Channel(TICKS), tick))
+        scene.sequence.flush()
+
+    tell(11, at=20)
+    assert scene.got() == ["11"]
+    tell(15, at=21)
+    assert scene.got() == ["reset"]

@@ -52,6 +52,8 @@ class Snapshot:
     messages: list[Message]
     #: Why messages between the cursor and a position are gone, by channel ("" for all of them).
     lost: Mapping[str, tuple[Position, str]]
+    #: The last message that is known to have been lost with another master.
+    forked: Position | None = None
 
     @property
     def reason(self) -> str | None:
@@ -68,6 +70,7 @@ def snapshot(
     after: Position | None,
     last: int = 0,
     patterns: bool = False,
+    forked: Position | None = None,
 ) -> Snapshot:
     """Merge what was found, and judge whether the cursor `after` is covered by it.
 
@@ -82,6 +85,8 @@ def snapshot(
     if after < created:
         return Snapshot(clock, messages, {"": (created, "flushed")})
     lost: dict[str, tuple[Position, str]] = {}
+    if forked is not None and after < forked:
+        return Snapshot(clock, messages, {"": (forked, "forked")}, forked)
     for one in found:
         verdict = _judge(one, after, horizon)
         if verdict is not None:
@@ -89,7 +94,7 @@ def snapshot(
     if patterns and after < horizon:
         # Whole channels that matched may have come and gone since.
         lost[""] = (horizon, "expired")
-    return Snapshot(clock, messages, lost)
+    return Snapshot(clock, messages, lost, forked)
 
 
 def _judge(one: Held, after: Position, horizon: Position) -> tuple[Position, str] | None:
@@ -146,8 +151,13 @@ class Broker(Protocol):
         *,
         after: Position | None = None,
         last: int = 0,
+        witness: Message | None = None,
     ) -> Snapshot:
-        """Read what came after a position, or else the last few messages, in one snapshot."""
+        """Read what came after a position, or else the last few messages, in one snapshot.
+
+        `witness`: a kept message that was seen; where it is missing, what came up to it was lost
+        with another master, and whoever has not come so far is told.
+        """
 
     def open(self) -> Feed:
         """Connect for reading."""

@@ -73,7 +73,12 @@ class MemoryBroker:
             self._deliver(Message.from_payload(channel, payload))
 
     def replay(
-        self, channels: Collection[Channel], *, after: Position | None = None, last: int = 0
+        self,
+        channels: Collection[Channel],
+        *,
+        after: Position | None = None,
+        last: int = 0,
+        witness: Message | None = None,
     ) -> Snapshot:
         with self._lock:
             self._expire()

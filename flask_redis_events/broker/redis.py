@@ -114,20 +114,27 @@ class RedisBroker:
         return Position.parse(reply) if self.numbered else None
 
     def replay(
-        self, channels: Collection[Channel], *, after: Position | None = None, last: int = 0
+        self,
+        channels: Collection[Channel],
+        *,
+        after: Position | None = None,
+        last: int = 0,
+        witness: Message | None = None,
     ) -> Snapshot:
         names = [channel.name for channel in channels if not channel.pattern]
         patterns = [channel.name for channel in channels if channel.pattern]
         keys = [self._key("clock"), self._key("channels")]
         cursor = str(after) if after else ""
-        args = [self._key("history:"), cursor, last, len(names), *names, *patterns]
+        seen = (witness.channel, str(witness.id)) if witness else ("", "")
+        args = [self._key("history:"), cursor, last, *seen, len(names), *names, *patterns]
         command = ["EVALSHA", _sha("replay"), len(keys), *keys, *args]
-        clock, created, now, found = self._call(lambda client, _: _execute(client, command))
+        clock, created, now, forked, found = self._call(lambda client, _: _execute(client, command))
         return snapshot(
             _position(clock),
             [_held(*one) for one in found],
             created=_position(created),
             horizon=Position(int(now) - int(self.history_ttl * 1000)),
+            forked=Position.parse(forked),
             after=after,
             last=last,
             patterns=bool(patterns),

@@ -141,7 +141,7 @@ def test_other_requests_are_served_beside_many_streams(start: Start):
 
 
 def test_a_worker_that_has_no_other_requests_still_says_farewell(start: Start):
-    """gunicorn's pool is empty, so the worker ends at once: each stream ends cleanly all the same."""
+    """gunicorn's pool is empty, so the worker ends at once, and its streams cleanly."""
     for _ in range(3):
         app = start()
         clients = [app.ready("/channel/x") for _ in range(20)]
