@@ -7,7 +7,7 @@ import signal
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import redis
 from redis.sentinel import MasterNotFoundError, Sentinel
@@ -36,7 +36,8 @@ class SentinelTrio:
     def client(self) -> redis.Redis:
         """Return a client of whoever is the master."""
         sentinel = Sentinel(self.addresses, socket_timeout=0.5)
-        self._cleanup.callback(lambda: [one.close() for one in sentinel.sentinels])
+        for one in sentinel.sentinels:
+            self._cleanup.callback(one.close)
         client: redis.Redis = sentinel.master_for(NAME, socket_timeout=1)
         self._cleanup.callback(client.close)
         return client
@@ -120,5 +121,5 @@ def _answers(client: redis.Redis) -> bool:
 
 def _sees_all(sentinel: redis.Redis) -> bool:
     """Whether it knows the replica and the two other sentinels."""
-    state = sentinel.sentinel_master(NAME)
+    state: Any = sentinel.sentinel_master(NAME)
     return state["num-slaves"] == 1 and state["num-other-sentinels"] == 2

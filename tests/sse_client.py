@@ -322,6 +322,13 @@ class EventSource:
             if not self._changed.wait_for(lambda: self._connections >= connections, timeout):
                 raise TimeoutError(f"{self._connections} connections, status {self._status}.")
 
+    def drop(self) -> None:
+        """Cut the connection, as a network does; it comes back by itself."""
+        with self._changed:
+            client = self._client
+        if client is not None:
+            client.interrupt()
+
     def wait_stopped(self, timeout: float = 5) -> int | None:
         """Return the status that ended it."""
         with self._changed:

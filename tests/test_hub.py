@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -236,13 +237,15 @@ def away(hub: Hub) -> Iterator[None]:
     def refuse() -> None:
         raise BrokerError("Away, for a test.")
 
-    hub._reader._broker.open = refuse
+    broker: Any = hub.broker
+    broker.open = refuse
+    assert hub._reader._feed
     hub._reader._feed.close()
     wait_until(lambda: not hub.connected)
     try:
         yield
     finally:
-        del hub._reader._broker.open
+        del broker.open
     wait_until(lambda: hub.connected, 10)
 
 
@@ -251,8 +254,8 @@ def lag_behind(server: RedisServer, *lost) -> None:
     client = server.client()
     for id in lost:
         client.xdel("events:history:a", str(id))
-    newest = client.xrevrange("events:history:a", count=1)[0][0]
-    client.hset("events:clock", "last", newest)
+    newest: Any = client.xrevrange("events:history:a", count=1)
+    client.hset("events:clock", "last", newest[0][0])
 
 
 def test_a_fork_is_told_to_those_who_missed_something(own_redis_server):

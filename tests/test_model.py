@@ -24,6 +24,7 @@ from flask_redis_events.broker import open_broker
 from flask_redis_events.channels import matches
 from flask_redis_events.message import Position
 from flask_redis_events.wire import encode
+from tests.servers import RedisServer
 
 from .factories import channels
 from .waiting import wait_until
@@ -36,7 +37,7 @@ KEEP = 5
 class Log(RuleBasedStateMachine):
     """Emits, trims, evicts, flushes, and asks."""
 
-    server = None
+    server: RedisServer
     positions = Bundle("positions")
 
     @initialize(target=positions)
@@ -55,6 +56,7 @@ class Log(RuleBasedStateMachine):
     )
     def emit(self, name, persist):
         id = self.broker.publish(name, encode("x"), persist=persist)
+        assert id is not None
         if persist:
             self.log.append((id, name))
         return id

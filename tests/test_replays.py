@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Collection
 
@@ -93,10 +94,11 @@ def test_a_storm_reads_once():
     inboxes = [listen(hub, "a") for _ in range(100)]
     snapshots: list[Snapshot] = []
     broker.gate.clear()
-    threads = [
-        spawn("test", lambda inbox=inbox: snapshots.append(after(hub, inbox, cursor)))
-        for inbox in inboxes
-    ]
+
+    def replay(inbox: Subscription) -> None:
+        snapshots.append(after(hub, inbox, cursor))
+
+    threads = [spawn("test", functools.partial(replay, inbox)) for inbox in inboxes]
     wait_until(lambda: broker.replays >= 1)
     broker.gate.set()
     for thread in threads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -65,6 +66,10 @@ def errors(page: WebDriver) -> list[str]:
     return [entry["message"] for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
 
 
+def is_live(page: WebDriver) -> bool:
+    return text(page, "#status") == "live"
+
+
 def statuses(page: WebDriver, url: str) -> list[int]:
     """Return what the browser's requests of a URL were answered."""
     found = []
@@ -82,7 +87,7 @@ def test_the_page_is_live(demo: Demo, browse: Browse):
     one, two = browse(), browse()
     for page in (one, two):
         page.get(demo.url)
-        wait_until(lambda page=page: text(page, "#status") == "live", 15)
+        wait_until(functools.partial(is_live, page), 15)
 
     first = script(one, "[window.demo.points(), window.demo.counts.metrics]")
     wait_until(lambda: script(one, "window.demo.counts.metrics") >= first[1] + 2, 15)

@@ -20,7 +20,7 @@ APP = "tests.apps.streams:create_app()"
 class App:
     """A running application, and short ways to talk to it."""
 
-    def __init__(self, server: WebServer, redis: RedisServer, prefix: str) -> None:
+    def __init__(self, server: Any, redis: RedisServer, prefix: str) -> None:
         self.server = server
         self.redis = redis.client()
         self.prefix = prefix

@@ -1,0 +1,1 @@
+"""Hours of trouble in minutes: clients, emitters and faults, and then a count of every message."""
