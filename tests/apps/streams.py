@@ -64,6 +64,10 @@ def add_streams(app: Flask) -> None:
             return {"error": "no"}, 401
         return None
 
+    @app.get("/page/<name>")
+    def page(name: str) -> str:
+        return PAGE % (name, name)
+
     @app.get("/response")
     def response() -> Response:
         return redis_event(request.args.getlist("name"), heartbeat=0.3)
@@ -87,6 +91,15 @@ def add_streams(app: Flask) -> None:
     @events.stream("{name}", on_open=lambda event: {"hello": event.channels})
     def opened(name: str) -> None:
         """Says hello first."""
+
+
+PAGE = """<!doctype html><title>%s</title><script>
+window.got = []; window.resets = 0; window.ready = 0;
+const source = new EventSource("/channel/%s");
+source.onmessage = (event) => got.push(JSON.parse(event.data));
+source.addEventListener("reset", () => resets += 1);
+source.addEventListener("ready", () => ready += 1);
+</script>"""
 
 
 def add_callbacks(app: Flask) -> None:
