@@ -1,0 +1,94 @@
+"""A dashboard: named events of several channels, and four ways to send less."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flask import Flask, abort, render_template, request
+
+from flask_redis_events import RedisEvents, ServerSentEvent
+
+events = RedisEvents()
+METRICS = ("users", "orders", "performance")
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+    app.config.from_prefixed_env("EXAMPLE")
+    events.init_app(app)
+
+    @app.get("/")
+    def index() -> str:
+        return render_template("index.html", metrics=METRICS)
+
+    @app.post("/metrics/<name>")
+    def publish(name: str) -> Any:
+        """Take a figure in; a monitoring service would call this, or emit for itself."""
+        body = request.get_json()
+        if name not in METRICS or not isinstance(body, dict) or "value" not in body:
+            abort(400, f"Send {{'value': …}} for one of {', '.join(METRICS)}.")
+        figure = {"value": body["value"], "priority": body.get("priority", 0), "at": time.time()}
+        return {"id": events.emit(f"metrics:{name}", figure)}
+
+    @app.get("/stream")
+    @events.stream(*(f"metrics:{name}" for name in METRICS), shared=True)
+    def stream() -> Callable[..., Any]:
+        """Each metric is an event of its own name; the callback runs once for all clients."""
+
+        def on_message(channel: str, message: Any, event: Any) -> Any:
+            return ServerSentEvent(message, event=channel.removeprefix("metrics:"))
+
+        return on_message
+
+    @app.get("/stream/slow")
+    @events.stream("metrics:*")
+    def slow() -> Callable[..., Any]:
+        """At most one a second of each channel."""
+        sent: dict[str, float] = {}  # of this stream alone
+
+        def on_message(channel: str, message: Any, event: Any) -> Any:
+            now = time.monotonic()
+            if now - sent.get(channel, 0) < 1:
+                return None
+            sent[channel] = now
+            return {"metric": channel.removeprefix("metrics:"), **message}
+
+        return on_message
+
+    @app.get("/stream/batches")
+    @events.stream("metrics:*")
+    def batches() -> Callable[..., Any]:
+        """Ten at a time, or what there is after five seconds."""
+
+        def gather(messages: Any) -> Iterator[Any]:
+            while True:
+                batch: list[Any] = []
+                due = time.monotonic() + 5
+                while len(batch) < 10 and (left := due - time.monotonic()) > 0:
+                    message = messages.get(timeout=left)
+                    if message is not None:
+                        batch.append({"metric": messages.channel, **message})
+                if batch:
+                    yield {"batch": batch, "count": len(batch)}
+
+        return gather
+
+    @app.get("/stream/urgent")
+    @events.stream("metrics:*")
+    def urgent() -> Callable[..., Any]:
+        """What has a priority of 5 or more."""
+
+        def on_message(channel: str, message: Any, event: Any) -> Any:
+            return message if message["priority"] >= 5 else None
+
+        return on_message
+
+    @app.get("/stream/clock")
+    @events.poll(interval=1.0, shared=True)
+    def clock() -> Callable[..., Any]:
+        """Computed, not emitted: once a second for all clients of a worker."""
+        return lambda event: {"time": time.strftime("%H:%M:%S"), "streams": events.hub.streams}
+
+    return app

@@ -1,0 +1,58 @@
+"""Notifications: each user's stream is the user's own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, abort, redirect, render_template, request, session, url_for
+
+from flask_redis_events import RedisEvents
+
+events = RedisEvents()
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+    app.config.update(SECRET_KEY=os.environ.get("SECRET_KEY", "only for the example"))
+    app.config.from_prefixed_env("EXAMPLE")
+    events.init_app(app)
+
+    @app.get("/")
+    def index() -> str:
+        return render_template("index.html", user=session.get("user"))
+
+    @app.post("/login")
+    def login() -> Any:
+        # Stands in for a real login: whoever says a name is believed.
+        session["user"] = request.form["user"]
+        return redirect(url_for("index"))
+
+    @app.get("/stream/<user>")
+    @events.stream("user:{user}:notifications", backlog=20)
+    def stream(user: str) -> Callable[..., Any]:
+        """Runs before the first byte: nobody hears what is not for them."""
+        if "user" not in session:
+            abort(401)
+        if session["user"] != user:
+            abort(403)
+
+        def on_message(channel: str, message: Any, event: Any) -> Any:
+            return {**message, "server_time": time.time()}
+
+        return on_message
+
+    @app.post("/notify/<user>")
+    def notify(user: str) -> Any:
+        """Send a notification; any other part of the application would do the same."""
+        sender = session.get("user") or abort(401)
+        body = request.get_json()
+        text = body.get("text") if isinstance(body, dict) else None
+        if not isinstance(text, str) or not 0 < len(text) <= 500:
+            abort(400, "text must be a text of 1 to 500 characters.")
+        events.emit(f"user:{user}:notifications", {"from": sender, "text": text})
+        return "", 204
+
+    return app

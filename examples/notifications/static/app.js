@@ -1,0 +1,36 @@
+"use strict";
+const $ = (id) => document.getElementById(id);
+const source = new EventSource(`stream/${encodeURIComponent(user)}`);
+let unread = 0;
+
+function countUnread(count) {
+  unread = count;
+  $("unread").textContent = unread;
+  $("unread").hidden = unread === 0;
+}
+
+source.onmessage = (event) => {
+  const { from, text, server_time: at } = JSON.parse(event.data);
+  const item = document.createElement("li");
+  item.textContent = `${new Date(at * 1000).toLocaleTimeString()}  ${from}: ${text}`;
+  $("list").append(item);
+  if (document.hidden) countUnread(unread + 1);
+};
+source.addEventListener("ready", () => { $("state").textContent = "live"; });
+source.addEventListener("reset", () => location.reload());
+source.onerror = () => {
+  // CLOSED: refused (401, 403), and the browser does not try again.
+  $("state").textContent = source.readyState === EventSource.CLOSED ? "refused" : "reconnecting";
+};
+document.addEventListener("visibilitychange", () => countUnread(0));
+
+$("send").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const { to, text } = event.target.elements;
+  fetch(`notify/${encodeURIComponent(to.value)}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ text: text.value }),
+  });
+  text.value = "";
+});
