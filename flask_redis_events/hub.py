@@ -18,6 +18,7 @@ from .concurrency import Deadline, jitter
 from .member import Member
 from .message import Batch, Message, Position
 from .metrics import Metrics
+from .prober import Prober
 from .reader import Reader
 from .registry import Registry
 from .replays import Replays
@@ -44,6 +45,7 @@ class Hub:
         self._reader = Reader(
             broker, self._registry, lock=self.lock, metrics=self.metrics, sender=sender
         )
+        self._prober = Prober(broker, self._reader, self.metrics)
         self.replays = Replays(broker, self, self.metrics)
         self._reading = False
         self._ticking = False
@@ -117,6 +119,7 @@ class Hub:
             if not self._reading:
                 self._reading = True
                 self._reader.start()
+                self._prober.start()
 
     def spread(self, channel: Channel, batch: Batch) -> None:
         """Offer a batch to all who listen to a channel of this worker's own; under `lock`."""
@@ -162,7 +165,7 @@ class Hub:
     @property
     def connected(self) -> bool:
         """Whether the reader has its connection."""
-        return self._reader.connected
+        return self._reader.feed is not None
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -194,4 +197,5 @@ class Hub:
         while self._streams and not deadline.passed:
             time.sleep(0.01)
         self._reader.stop()
+        self._prober.stop()
         self._ticker.stop()

@@ -31,14 +31,10 @@ from .tail import Tail
 
 log = logging.getLogger("flask_redis_events")
 
-#: Seconds of silence after which the path from emit to here is tested, at most.
-SILENCE = 10.0
-#: Seconds that an acknowledgement, or the answer to a test, may take.
+#: Seconds that the acknowledgement of all channels may take.
 ANSWER = 5.0
 #: Bytes of the last messages that are kept in memory, for clients that come back.
 TAIL = 4 * 1024 * 1024
-#: The test message: a comment, which would do no harm if it ever reached a browser.
-TICK = b":\n\n"
 _TICKS = Channel(TICKS)
 
 
@@ -72,18 +68,12 @@ class Reader:
         self._heard_at = time.monotonic()
         self._stopped = threading.Event()
 
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection to read from."""
-        return self._feed is not None
-
     def start(self) -> None:
-        """Start reading, and testing the path when it is silent."""
+        """Start reading."""
         concurrency.spawn("reader", self._run)
-        concurrency.spawn("prober", self._probe)
 
     def stop(self) -> None:
-        """End both for good."""
+        """End for good."""
         self._stopped.set()
         with self._lock:
             feed = self._feed
@@ -252,30 +242,14 @@ class Reader:
         fork = b":forked %s\n\n" % str(witness.id).encode()
         self._broker.publish(TICKS, fork, persist=False)
 
-    # -- silence is not health ---------------------------------------------------------------------
+    # -- what the prober sees ----------------------------------------------------------------------
 
-    def _probe(self) -> None:
-        """Test the whole path, from emit to here, whenever it has been silent for a while."""
-        longest = SILENCE
-        if self._broker.numbered:
-            longest = min(longest, self._broker.history_ttl / 4)
-        while not self._stopped.wait(max(0.1, concurrency.jitter(longest) - self._silence())):
-            feed = self._feed
-            if feed is None or self._silence() < longest * 0.7:
-                continue
-            sent = time.monotonic()
-            try:
-                if self._broker.numbered:
-                    self._broker.publish(TICKS, TICK, persist=False)
-                else:
-                    feed.ping()
-            except BrokerError:
-                continue
-            self._stopped.wait(min(ANSWER, longest))
-            if self._heard_at < sent and feed is self._feed:
-                self._metrics.count("mute")
-                log.warning("The connection for events is mute, and is made again.")
-                feed.close()
-
-    def _silence(self) -> float:
+    @property
+    def silence(self) -> float:
+        """Seconds since anything came from Redis."""
         return time.monotonic() - self._heard_at
+
+    @property
+    def feed(self) -> Feed | None:
+        """The connection to read from, if there is one."""
+        return self._feed

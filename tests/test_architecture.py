@@ -23,7 +23,7 @@ LADDER = [
     *("signals", "member", "subscription", "registry"),
     *("broker.base", "broker.memory"),
     *("broker.connections", "broker.feed", "broker.redis", "broker"),
-    *("metrics", "tail", "sequence", "reader", "ticker", "server", "replays", "hub"),
+    *("metrics", "tail", "sequence", "reader", "prober", "ticker", "server", "replays", "hub"),
     *(
         "listener",
         "callbacks",
@@ -36,7 +36,8 @@ LADDER = [
         "relay",
     ),
     *("history", "emitter", "state", "responses", "extension", "__init__"),
-    "bench",
+    *("bench.blocks", "bench.limits", "bench.figures", "bench.progress", "bench.target"),
+    *("bench.client", "bench.load", "bench.command", "bench"),
     *("cli", "testing", "demo", "__main__"),
 ]
 

@@ -293,3 +293,20 @@ def test_many_are_published_in_order(broker):
     assert [m.id for m in replayed] == ids == sorted(ids)
     assert [m.frame.partition(b"\n")[2] for m in replayed] == [frame for _, frame in messages]
     assert broker.publish_many([("a", encode("x"))], persist=False)[0] > ids[-1]
+
+
+def test_an_evicted_history_is_not_covered(redis_server, prefix):
+    """Redis dropped it although it had not expired: those from before its last message are told."""
+    broker = open_broker(redis_server.url, prefix=prefix, history=10, history_ttl=300)
+    before = broker.replay([]).clock
+    wait_until(lambda: redis_server.client().time()[1] // 1000 != before.ms % 1000)
+    last = emit(broker, "a")
+    redis_server.client().delete(f"{prefix}history:a")
+
+    assert broker.replay(channels("a"), after=before).reason == "evicted"
+    assert broker.replay(channels("a"), after=last).reason is None
+    # The next message of the channel knows of it, too.
+    emit(broker, "a")
+    assert broker.replay(channels("a"), after=before).reason == "trimmed"
+    assert broker.replay(channels("a"), after=last).reason is None
+    broker.close()

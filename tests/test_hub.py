@@ -158,8 +158,8 @@ def test_who_joins_while_redis_is_away_waits(own_redis_server):
 
 def test_a_mute_connection_is_noticed(own_redis_server, monkeypatch):
     """A tick that is published and does not come back means that the connection hears nothing."""
-    monkeypatch.setattr("flask_redis_events.reader.SILENCE", 0.4)
-    monkeypatch.setattr("flask_redis_events.reader.ANSWER", 0.4)
+    monkeypatch.setattr("flask_redis_events.prober.SILENCE", 0.4)
+    monkeypatch.setattr("flask_redis_events.prober.ANSWER", 0.4)
     hub = make_hub(own_redis_server)
     subscription = join(hub, "a")
     client = own_redis_server.client()
@@ -179,7 +179,7 @@ def test_a_mute_connection_is_noticed(own_redis_server, monkeypatch):
 
 def test_ticks_keep_the_position_young(own_redis_server, monkeypatch):
     """A worker that hears nothing knows all the same how far the clock has come."""
-    monkeypatch.setattr("flask_redis_events.reader.SILENCE", 0.2)
+    monkeypatch.setattr("flask_redis_events.prober.SILENCE", 0.2)
     hub = make_hub(own_redis_server)
     subscription = join(hub, "a*", "*")
     first = hub.position
@@ -192,7 +192,7 @@ def test_ticks_keep_the_position_young(own_redis_server, monkeypatch):
 
 def test_without_history_a_ping_does(own_redis_server, monkeypatch):
     """No ids, no ticks: the connection is tested with PING, and stays."""
-    monkeypatch.setattr("flask_redis_events.reader.SILENCE", 0.2)
+    monkeypatch.setattr("flask_redis_events.prober.SILENCE", 0.2)
     hub = make_hub(own_redis_server, history=0)
     subscription = join(hub, "a")
     heard = hub._reader._heard_at
