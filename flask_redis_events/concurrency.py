@@ -29,8 +29,11 @@ def spawn(name: str, function: Callable[[], None]) -> threading.Thread:
 
 
 def soon(function: Callable[[], None]) -> None:
-    """Run `function` in a greenlet, from inside gevent's loop, where nothing may block."""
-    sys.modules["gevent"].spawn(function)
+    """Run `function` in a greenlet, in the next turn of gevent's loop; with threads, at once."""
+    if patched():
+        sys.modules["gevent"].spawn(function)
+    else:
+        function()
 
 
 def watcher(fd: int, *, write: bool) -> Any:

@@ -11,6 +11,7 @@ Nobody else connects, and nobody kills it in mid-read: closing the feed wakes it
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -65,6 +66,8 @@ class Reader:
         #: SUBSCRIBE commands under way, by channel: an acknowledgement counts when none is left.
         self._unacknowledged: Counter[Channel] = Counter()
         self._acknowledged: set[Channel] = set()
+        #: What has not been sent yet: whether to subscribe, and to which channels.
+        self._intents: list[tuple[bool, list[Channel]]] = []
         self._heard_at = time.monotonic()
         self._stopped = threading.Event()
 
@@ -107,10 +110,25 @@ class Reader:
         self._acknowledged.difference_update(channels)
         if subscribe:
             self._unacknowledged.update(channels)
-        try:
-            (feed.subscribe if subscribe else feed.unsubscribe)(channels)
-        except BrokerError:
-            feed.close()
+        self._intents.append((subscribe, channels))
+        if len(self._intents) == 1:
+            # Under gevent in the loop's next turn, so that a storm of clients is one command.
+            concurrency.soon(self._send_intents)
+
+    def _send_intents(self) -> None:
+        """Send what was asked for since the last time, in as few commands as keep the order."""
+        with self._lock:
+            intents, self._intents = self._intents, []
+            feed = self._feed
+            if feed is None:
+                return
+            try:
+                for subscribe, group in itertools.groupby(intents, key=lambda intent: intent[0]):
+                    channels = [channel for _, some in group for channel in some]
+                    (feed.subscribe if subscribe else feed.unsubscribe)(channels)
+            except BrokerError:
+                # Only the reader reconnects; closing wakes it.
+                feed.close()
 
     # -- the connection's life ---------------------------------------------------------------------
 
@@ -146,6 +164,7 @@ class Reader:
             if self._broker.numbered:
                 wanted.append(_TICKS)
             self._unacknowledged = Counter(wanted)
+            self._intents.clear()
             self._feed = feed
             feed.subscribe(wanted)
         missing = set(wanted)
@@ -168,6 +187,7 @@ class Reader:
             self._feed = None
             self._acknowledged.clear()
             self._unacknowledged.clear()
+            self._intents.clear()
         if not self._stopped.is_set():
             self._metrics.count("lost")
             log.warning("The connection for events is lost, and is made again: %s", error)

@@ -50,6 +50,8 @@ class Registry:
     def __init__(self) -> None:
         self._audiences: dict[frozenset[Channel], Audience] = {}
         self._listening: dict[Channel, set[Audience]] = {}
+        #: Those of them that are patterns: there are few, and each message is matched with all.
+        self._patterns: set[Channel] = set()
 
     @property
     def channels(self) -> list[Channel]:
@@ -72,6 +74,8 @@ class Registry:
             for channel in sorted(subscription.channels):
                 if channel not in self._listening:
                     self._listening[channel] = set()
+                    if channel.pattern:
+                        self._patterns.add(channel)
                     if not channel.local:
                         fresh.append(channel)
                 self._listening[channel].add(audience)
@@ -99,6 +103,7 @@ class Registry:
             self._listening[channel].discard(audience)
             if not self._listening[channel]:
                 del self._listening[channel]
+                self._patterns.discard(channel)
                 if not channel.local:
                     idle.append(channel)
         return idle
@@ -109,6 +114,6 @@ class Registry:
 
     def ways(self, name: str) -> list[Channel]:
         """Return every channel and pattern through which a message on `name` is heard."""
-        patterns = [c for c in self._listening if c.pattern and matches(c.name, name)]
+        patterns = [pattern for pattern in self._patterns if matches(pattern.name, name)]
         exact = Channel(name)
         return [exact, *patterns] if exact in self._listening else patterns

@@ -177,12 +177,12 @@ class _HandingOff(Response):
                 write(frames)
                 if stream.begun:
                     break
-            if theirs.response_length is None and stream.hand_off(Takeover(theirs, environ)):
-                # gunicorn's way to be told that the connection is no longer its own.
-                raise StopIteration
-        except OSError:
+        except BaseException:
             stream.close()
             raise
+        if theirs.response_length is None and stream.hand_off(Takeover(theirs, environ)):
+            # gunicorn's way to be told that the connection is no longer its own.
+            raise StopIteration
         return stream
 
 

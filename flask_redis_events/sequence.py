@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from .broker.base import Delivery, Snapshot
-from .channels import TICKS, Channel
+from .channels import TICKS, Channel, matches
 from .message import Message, Position
 from .registry import Audience, Registry
 from .tail import Tail
@@ -67,6 +67,9 @@ class Sequence:
                 self._touched[audience] = None
 
     def _pass(self, message: Message, id: Position) -> None:
+        if self.position is not None and id < self.position:
+            # Redis gives out none that is older than what it sent before: it is forged.
+            return
         # The same message may come again, through a pattern.
         if message.prev is not None and self._last.get(message.channel) != id:
             self._last[message.channel] = id
@@ -107,8 +110,13 @@ class Sequence:
     def forget(self, channels: Iterable[Channel]) -> None:
         """Forget what was last on channels that nobody hears any more."""
         self.tail.left(channels)
-        for name in [name for name in self._last if not self._registry.ways(name)]:
-            del self._last[name]
+        for channel in channels:
+            names = [channel.name]
+            if channel.pattern:
+                names = [name for name in self._last if matches(channel.name, name)]
+            for name in names:
+                if not self._registry.ways(name):
+                    self._last.pop(name, None)
 
     def _forget_expired(self) -> None:
         if self.position is None:
