@@ -29,7 +29,7 @@ from tests.servers import RedisServer
 from .factories import channels
 from .waiting import wait_until
 
-NAMES = ["a", "b", "ab", "c1", "c2"]
+NAMES = ["a", "ab", "c1"]
 ASKED = st.lists(st.sampled_from(["a", "b", "ab", "c1", "a*", "c?", "*"]), min_size=1, max_size=3)
 KEEP = 5
 
@@ -61,10 +61,10 @@ class Log(RuleBasedStateMachine):
             self.log.append((id, name))
         return id
 
-    @rule(name=st.sampled_from(NAMES), count=st.integers(0, KEEP))
+    @rule(name=st.sampled_from(NAMES), count=st.integers(1, 2))
     def trim(self, name, count):
         """What MAXLEN does when it comes to it, exactly."""
-        self.client.xtrim(f"{self.prefix}history:{name}", maxlen=max(1, count), approximate=False)
+        self.client.xtrim(f"{self.prefix}history:{name}", maxlen=count, approximate=False)
 
     @rule(target=positions)
     def clock(self):
@@ -123,7 +123,7 @@ def test_a_cursor_is_reset_exactly_when_something_is_missing(redis_server):
         Log,
         settings=settings(
             max_examples=120,
-            stateful_step_count=40,
+            stateful_step_count=50,
             suppress_health_check=list(HealthCheck),
             phases=[Phase.explicit, Phase.generate, Phase.shrink],
         ),
