@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     consumes,
     initialize,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -52,13 +53,16 @@ class Log(RuleBasedStateMachine):
         return self.created
 
     @rule(
-        target=positions, name=st.sampled_from(NAMES), persist=st.sampled_from([True] * 4 + [False])
+        target=positions,
+        names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=5),
+        persist=st.sampled_from([True] * 4 + [False]),
     )
-    def emit(self, name, persist):
-        id = self.broker.publish(name, encode("x"), persist=persist)
-        assert id is not None
-        if persist:
-            self.log.append((id, name))
+    def emit(self, names, persist):
+        for name in names:
+            id = self.broker.publish(name, encode("x"), persist=persist)
+            assert id is not None
+            if persist:
+                self.log.append((id, name))
         return id
 
     @rule(name=st.sampled_from(NAMES), count=st.integers(1, 2))
@@ -70,6 +74,7 @@ class Log(RuleBasedStateMachine):
     def clock(self):
         return self.broker.replay([]).clock
 
+    @precondition(lambda self: len(self.log) > 20)
     @rule(target=positions)
     def flush(self):
         # Nobody can empty a Redis within the millisecond of its last message, and then begin anew.
