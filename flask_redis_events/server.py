@@ -6,7 +6,9 @@ are noticed by their heartbeats, and nothing drains.
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import signal
 import socket
 import sys
@@ -143,29 +145,52 @@ def _stop(watcher: Any) -> Any:
 
 
 class Takeover:
-    """What is needed to go on with a response after gunicorn has let go of it."""
+    """What is needed to go on with a response after gunicorn has let go of it.
 
-    __slots__ = ("_environ", "_request", "_response", "_worker", "chunked")
+    Of the request it keeps what the line in the access log needs, and no more: a worker may hold
+    ten thousand of these for hours.
+    """
+
+    __slots__ = ("_environ", "_headers", "_sent", "_status", "_worker", "chunked")
 
     def __init__(self, response: Any, environ: Mapping[str, Any]) -> None:
         self.chunked: bool = response.chunked
         worker = _worker()
-        self._worker = None
-        if worker is not None and worker.log.access_log_enabled:
-            # For the line in the access log, and no more: the request's own objects are large.
-            self._worker = worker
-            self._response = SimpleNamespace(
-                status=response.status, sent=response.sent, headers=response.headers
-            )
-            self._request = SimpleNamespace(headers=response.req.headers)
-            self._environ = {k: v for k, v in environ.items() if isinstance(v, str)}
+        self._worker = worker if worker is not None and worker.log.access_log_enabled else None
+        if self._worker is None:
+            return
+        named = _named(worker.cfg.access_log_format)
+        self._status = sys.intern(response.status)
+        self._sent = response.sent
+        self._environ = {
+            name: value
+            for name, value in environ.items()
+            if isinstance(value, str) and (name in _LOGGED or name.lower() in named)
+        }
+        given = (response.req.headers, response.headers)
+        self._headers = [[h for h in headers if h[0].lower() in named] for headers in given]
 
     def log(self, seconds: float, sent: int) -> None:
         """Write the line that gunicorn would have written at the end of the response."""
-        if self._worker is not None:
-            self._response.sent += sent
-            duration = timedelta(seconds=seconds)
-            self._worker.log.access(self._response, self._request, self._environ, duration)
+        if self._worker is None:
+            return
+        asked, answered = self._headers
+        response = SimpleNamespace(status=self._status, sent=self._sent + sent, headers=answered)
+        request = SimpleNamespace(headers=asked)
+        self._worker.log.access(response, request, self._environ, timedelta(seconds=seconds))
+
+
+#: What gunicorn's log takes from a request, whatever the format of the line.
+_LOGGED = frozenset(
+    "REMOTE_ADDR REQUEST_METHOD RAW_URI SERVER_PROTOCOL PATH_INFO QUERY_STRING"
+    " HTTP_REFERER HTTP_USER_AGENT HTTP_AUTHORIZATION".split()
+)
+
+
+@functools.lru_cache(maxsize=8)
+def _named(line_format: str) -> frozenset[str]:
+    """Return the headers and variables that a format names: `%({user-agent}i)s`, `%({x}e)s`."""
+    return frozenset(name.lower() for name in re.findall(r"%\(\{([^}]*)\}[ioe]\)", line_format))
 
 
 def gunicorn_response(environ: Mapping[str, Any], start_response: Any) -> Any:
