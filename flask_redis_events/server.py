@@ -182,8 +182,17 @@ class Takeover:
 
 #: What gunicorn's log takes from a request, whatever the format of the line.
 _LOGGED = frozenset(
-    "REMOTE_ADDR REQUEST_METHOD RAW_URI SERVER_PROTOCOL PATH_INFO QUERY_STRING"
-    " HTTP_REFERER HTTP_USER_AGENT HTTP_AUTHORIZATION".split()
+    {
+        "REMOTE_ADDR",
+        "REQUEST_METHOD",
+        "RAW_URI",
+        "SERVER_PROTOCOL",
+        "PATH_INFO",
+        "QUERY_STRING",
+        "HTTP_REFERER",
+        "HTTP_USER_AGENT",
+        "HTTP_AUTHORIZATION",
+    }
 )
 
 
