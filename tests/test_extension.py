@@ -370,3 +370,27 @@ def test_redis_errors_are_translated(redis_server, prefix):
 
     assert isinstance(caught.value.__cause__, redis.RedisError)
     emitter.close()
+
+
+def test_history_is_read(app, events):
+    """The last events oldest first, or the first ones after an id; of a channel or a pattern."""
+    ids = [events.emit(f"log:{number % 2}", number, event="logged") for number in range(6)]
+
+    assert [event.data for event in events.history("log:*")] == list(range(6))
+    assert [event.data for event in events.history("log:0", limit=2)] == [2, 4]
+    (one,) = events.history("log:*", after=ids[2], limit=1)
+    assert one == (ids[3], "log:1", "logged", 3)
+    assert events.history("silent") == []
+    for options in ({"after": "nonsense"}, {"limit": 0}):
+        with pytest.raises(FieldError):
+            events.history("log:0", **options)
+
+
+def test_without_history_there_is_none(prefix):
+    """HISTORY = 0 keeps nothing, and reading it is no error."""
+    app = memory_app(f"memory://{prefix}")
+    app.config["REDIS_EVENTS_HISTORY"] = 0
+    events = RedisEvents(app)
+    events.emit("a", 1)
+
+    assert events.history("a") == []
