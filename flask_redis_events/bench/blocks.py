@@ -52,7 +52,7 @@ class Blocks:
         blocks = data.count(self._end)
         # As many blocks as data lines: one each.  An id alone would have to meet a block of two
         # lines in the same piece for this to be wrong.
-        if blocks == data.count(b"data:") and b"event:" not in data:
+        if blocks == data.count(b"data:") and b"event:" not in data and b"retry:" not in data:
             return blocks
         return self._parse(data)
 

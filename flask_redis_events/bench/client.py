@@ -6,6 +6,7 @@ import re
 import socket
 
 from .blocks import Blocks
+from .target import Target
 
 #: A server that does not say when to come back: what browsers take.
 RETRY = 3.0
@@ -28,6 +29,7 @@ class Client:
     """What the load knows of one client, over its connections."""
 
     __slots__ = (
+        "_controls",
         "asked_at",
         "blocks",
         "connected",
@@ -40,10 +42,14 @@ class Client:
         "retry",
         "sampled",
         "sock",
+        "target",
     )
 
-    def __init__(self, index: int, *, last_event_id: str = "", sampled: bool = False) -> None:
+    def __init__(
+        self, index: int, target: Target, *, last_event_id: str = "", sampled: bool = False
+    ) -> None:
         self.index = index
+        self.target = target
         self.sampled = sampled
         self.last_event_id = last_event_id
         #: Whether it had a stream before.
@@ -58,6 +64,12 @@ class Client:
         self.blocks: Blocks | None = None
         self.asked_at = 0.0
         self.heard_at = 0.0
+        self._controls = 0
+
+    @property
+    def controls(self) -> int:
+        """How many control frames it was sent."""
+        return self._controls + (self.blocks.controls if self.blocks is not None else 0)
 
     def begin(self, sock: socket.socket, now: float) -> None:
         """Start over on a new connection."""
@@ -93,4 +105,5 @@ class Client:
         if self.blocks is not None:
             self.last_event_id = self.blocks.last_id or self.last_event_id
             self.retry = self.blocks.retry or self.retry
+            self._controls += self.blocks.controls
             self.blocks = None

@@ -57,12 +57,8 @@ def _measure(targets: list[Target], arguments: argparse.Namespace, progress: Pro
 
         try:
             load.connect(wanted, rate=arguments.rate, timeout=arguments.timeout, tell=opening)
-            # Errors of the opening count, and messages from here on.
-            errors = load.errors.copy()
-            load.reset()
-            load.errors.update(errors)
             started = time.monotonic()
-            load.run(arguments.seconds, tell=counting)
+            load.run(arguments.seconds, until=lambda: load.over, tell=counting)
         except KeyboardInterrupt:
             pass
         progress.clear()

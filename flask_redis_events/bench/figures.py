@@ -1,11 +1,19 @@
-"""What a load came to, as numbers, as JSON and as a table."""
+"""What a load comes to: counted, sampled, and told as JSON or as a table."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import time
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+#: How many are kept of each kind.
+SAMPLES = 200_000
+
+_TIME = re.compile(rb'"t": ?([0-9]{1,12}(?:\.[0-9]{1,9})?)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,29 @@ def _nearest(ordered: list[float], rank: float) -> float:
     return ordered[min(len(ordered) - 1, int(rank * len(ordered)))]
 
 
+class Samples:
+    """Times of some of the clients, in seconds; the newest are kept."""
+
+    def __init__(self) -> None:
+        #: From asking to the response's head.
+        self.openings: deque[float] = deque(maxlen=SAMPLES)
+        #: From the time in a message to its arrival.
+        self.latencies: deque[float] = deque(maxlen=SAMPLES)
+        #: Between two arrivals at one client.
+        self.intervals: deque[float] = deque(maxlen=SAMPLES)
+
+    def hear(self, data: bytes, before: float) -> float:
+        """Take the times from what just arrived; return when that was, for the next call."""
+        now, unix = time.monotonic(), time.time()
+        if before:
+            self.intervals.append(now - before)
+        for text in _TIME.findall(data):
+            sent = float(text)
+            # The two clocks are decades apart, except on a machine that has run as long.
+            self.latencies.append(unix - sent if abs(unix - sent) < 1e6 else now - sent)
+        return now
+
+
 def duration(seconds: float) -> str:
     """Write a duration for people."""
     if seconds < 0.001:
@@ -47,7 +78,7 @@ class Figures:
     """One load; durations are in seconds."""
 
     clients: int
-    #: How many had a stream when the opening was over, and how many at the end.
+    #: How many ever had a stream, and how many had one at the end.
     opened: int
     open_at_end: int
     #: How long the opening took, over all and for each client.
@@ -56,6 +87,7 @@ class Figures:
     #: How long was counted, after the opening.
     seconds: float
     messages: int
+    messages_while_opening: int
     control_frames: int
     received_bytes: int
     #: From the time in the message (`{"t": …}`) to its arrival here.
@@ -67,6 +99,12 @@ class Figures:
     #: CPU seconds of this very process while it counted.
     own_cpu: float = 0.0
 
+    @property
+    def rate(self) -> float:
+        """Messages a second, after the opening."""
+        counted = self.messages - self.messages_while_opening
+        return counted / self.seconds if self.seconds else 0.0
+
     def as_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
 
@@ -74,7 +112,7 @@ class Figures:
         rows = [
             ("streams", f"{self.opened:,} of {self.clients:,} opened, {self.open_at_end:,} at end"),
             ("opening", self._opening()),
-            ("messages", f"{self.messages:,}, {self._rate(self.messages)}/s"),
+            ("messages", f"{self.messages:,}, {self.rate:,.0f}/s"),
             ("received", f"{self.received_bytes / 1e6:,.1f} MB"),
             ("control frames", f"{self.control_frames:,}"),
             ("latency", str(self.latency) if self.latency else 'no {"t": …} in the messages'),
@@ -91,9 +129,57 @@ class Figures:
         each = f"; each {self.opening}" if self.opening else ""
         return f"{duration(self.opening_seconds)}, {rate:,.0f}/s{each}"
 
-    def _rate(self, number: int) -> str:
-        return f"{number / self.seconds:,.0f}" if self.seconds else "–"
-
     def _errors(self) -> str:
         shown = ", ".join(f"{number:,} × {kind}" for kind, number in sorted(self.errors.items()))
         return shown or "none"
+
+
+class Tally:
+    """What is counted while it goes on."""
+
+    def __init__(self) -> None:
+        #: How many clients ever had a stream, and how long it took until the last one did.
+        self.opened = 0
+        self.opening_seconds = 0.0
+        self.messages = 0
+        self.received_bytes = 0
+        self._controls_before = 0
+        self.reconnections = 0
+        self.errors: Counter[str] = Counter()
+        self.samples = Samples()
+        self.mark()
+
+    def mark(self) -> None:
+        """Let rates count from here."""
+        self._messages_before = self.messages
+        self._started = time.monotonic()
+        self._started_cpu = time.process_time()
+
+    def reset(self, controls: int) -> None:
+        """Let everything but the opening count from here, where there were so many controls."""
+        self.messages = self.received_bytes = self.reconnections = 0
+        self._controls_before = controls
+        self.errors.clear()
+        self.samples.latencies.clear()
+        self.samples.intervals.clear()
+        self.mark()
+
+    def figures(self, clients: int, *, open_at_end: int, controls: int) -> Figures:
+        """Return the figures; `controls` is how many control frames there were ever."""
+        return Figures(
+            clients=clients,
+            opened=self.opened,
+            open_at_end=open_at_end,
+            opening_seconds=self.opening_seconds,
+            opening=Spread.of(self.samples.openings),
+            seconds=time.monotonic() - self._started,
+            messages=self.messages,
+            messages_while_opening=self._messages_before,
+            control_frames=controls - self._controls_before,
+            received_bytes=self.received_bytes,
+            latency=Spread.of(self.samples.latencies),
+            interval=Spread.of(self.samples.intervals),
+            reconnections=self.reconnections,
+            errors=dict(self.errors),
+            own_cpu=time.process_time() - self._started_cpu,
+        )

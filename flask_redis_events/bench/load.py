@@ -5,27 +5,21 @@ from __future__ import annotations
 import errno
 import heapq
 import os
-import re
 import select
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
 from . import limits
 from .client import BadAnswer, Client
-from .figures import Figures, Spread
+from .figures import Figures, Tally
 from .target import Target
 
 #: Bytes of one read.
 PIECE = 16 * 1024
-#: Samples that are kept, the newest.
-SAMPLES = 200_000
 #: Clients that are looked at closely, at most: all are counted, these are timed.
 SAMPLED = 100
-
-_TIME = re.compile(rb'"t": ?([0-9]{1,12}(?:\.[0-9]{1,9})?)')
 
 
 class Load:
@@ -42,18 +36,12 @@ class Load:
         reconnect: bool = True,
         sampled: int = SAMPLED,
     ) -> None:
-        self.targets = targets
         self.clients: list[Client] = []
-        #: How many have a stream.
+        self.tally = Tally()
+        #: How many have a stream, and how many are asked for and not answered.
         self.open = 0
-        self.messages = 0
-        self.received_bytes = 0
-        self.control_frames = 0
-        self.reconnections = 0
-        self.errors: Counter[str] = Counter()
-        self.latencies: deque[float] = deque(maxlen=SAMPLES)
-        self.intervals: deque[float] = deque(maxlen=SAMPLES)
-        self.openings: deque[float] = deque(maxlen=SAMPLES)
+        self.unanswered = 0
+        self._targets = targets
         self._last_event_ids = last_event_ids
         self._reconnect = reconnect
         self._sampled = sampled
@@ -63,12 +51,16 @@ class Load:
         self._by_fd: dict[int, Client] = {}
         #: When who comes back.
         self._away: list[tuple[float, int]] = []
-        #: How many are asked for and not answered.
-        self.unanswered = 0
-        self._opened = 0
-        self._opening_seconds = 0.0
-        self._started = time.monotonic()
-        self._started_cpu = time.process_time()
+
+    @property
+    def messages(self) -> int:
+        """How many came so far, over all clients."""
+        return self.tally.messages
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody has a stream, waits for one, or is to come back."""
+        return not (self.open or self.unanswered or self._away)
 
     # -- opening -----------------------------------------------------------------------------------
 
@@ -104,13 +96,13 @@ class Load:
             # With something left to ask for, answers are only looked at.
             self.turn(0.01 if asked == goal or rate is not None else 0.0005)
             tell()
-        self._opening_seconds = time.monotonic() - started
-        self._opened = self.open
-        return self.open >= goal if wait else self.unanswered < goal
+        self.tally.opening_seconds = time.monotonic() - started
+        self.tally.mark()
+        return not wait or self.tally.opened >= goal
 
     def _settled(self, wait: bool) -> bool:
         if wait:
-            return self.open >= len(self.clients) or not (self.unanswered or self._away)
+            return self.tally.opened >= len(self.clients) or not (self.unanswered or self._away)
         return all(client.connected for client in self.clients)
 
     def _add(self) -> None:
@@ -118,6 +110,7 @@ class Load:
         ids = self._last_event_ids
         client = Client(
             index,
+            self._targets[index % len(self._targets)],
             last_event_id=ids[index % len(ids)] if ids else "",
             sampled=index % self._stride == 0,
         )
@@ -125,7 +118,7 @@ class Load:
         self._ask(client)
 
     def _ask(self, client: Client) -> None:
-        target = self._target(client)
+        target = client.target
         self.unanswered += 1
         try:
             sock = limits.connection(client.index, target.family, target.address[0], self._ports)
@@ -139,9 +132,6 @@ class Load:
             return
         self._by_fd[sock.fileno()] = client
         self._epoll.register(sock, select.EPOLLOUT)
-
-    def _target(self, client: Client) -> Target:
-        return self.targets[client.index % len(self.targets)]
 
     # -- a turn ------------------------------------------------------------------------------------
 
@@ -185,7 +175,7 @@ class Load:
         assert sock is not None
         try:
             # A request fits into the buffer of a fresh connection.
-            sock.send(self._target(client).ask(client.last_event_id))
+            sock.send(client.target.ask(client.last_event_id))
         except OSError as error:
             self._lose(client, _name(error))
             return
@@ -203,15 +193,15 @@ class Load:
         if not data:
             self._lose(client, "cut off" if client.blocks is not None else "no answer")
             return
-        self.received_bytes += len(data)
+        self.tally.received_bytes += len(data)
         blocks = client.blocks
         if blocks is None:
             self._read_head(client, data)
             return
         messages = blocks.take(data)
-        self.messages += messages
+        self.tally.messages += messages
         if client.sampled and messages:
-            self._time(client, data)
+            client.heard_at = self.tally.samples.hear(data, client.heard_at)
         if blocks.over:
             self._lose(client, None)
 
@@ -226,13 +216,16 @@ class Load:
             return
         if body is None:
             return
-        self.openings.append(time.monotonic() - client.asked_at)
+        self.tally.samples.openings.append(time.monotonic() - client.asked_at)
         self.unanswered -= 1
         self.open += 1
-        self.reconnections += client.opened
-        client.opened = True
+        if client.opened:
+            self.tally.reconnections += 1
+        else:
+            client.opened = True
+            self.tally.opened += 1
         if body and client.blocks is not None:
-            self.messages += client.blocks.take(body)
+            self.tally.messages += client.blocks.take(body)
             if client.blocks.over:
                 self._lose(client, None)
 
@@ -240,11 +233,10 @@ class Load:
         """Take note of a stream's end; the browser comes back, unless it was told not to."""
         if client.blocks is not None:
             self.open -= 1
-            self.control_frames += client.blocks.controls
         else:
             self.unanswered -= 1
         if error is not None:
-            self.errors[error] += 1
+            self.tally.errors[error] += 1
         if client.sock is not None:
             # Closing takes it off the epoll too.
             self._by_fd.pop(client.sock.fileno(), None)
@@ -252,56 +244,16 @@ class Load:
         if self._reconnect and not client.done:
             heapq.heappush(self._away, (time.monotonic() + client.retry, client.index))
 
-    def _time(self, client: Client, data: bytes) -> None:
-        now = time.monotonic()
-        if client.heard_at:
-            self.intervals.append(now - client.heard_at)
-        client.heard_at = now
-        unix = time.time()
-        for text in _TIME.findall(data):
-            sent = float(text)
-            # The two clocks are decades apart, except on a machine that has run as long.
-            late = unix - sent if abs(unix - sent) < 1e6 else now - sent
-            self.latencies.append(late)
-
     # -- figures -----------------------------------------------------------------------------------
 
     def reset(self) -> None:
         """Count from here."""
-        self.messages = self.received_bytes = self.control_frames = self.reconnections = 0
-        for client in self.clients:
-            if client.blocks is not None:
-                client.blocks.controls = 0
-        self.errors.clear()
-        self.latencies.clear()
-        self.intervals.clear()
-        self._started = time.monotonic()
-        self._started_cpu = time.process_time()
-
-    @property
-    def controls(self) -> int:
-        """How many control frames there were so far."""
-        live = [client.blocks.controls for client in self.clients if client.blocks is not None]
-        return self.control_frames + sum(live)
+        self.tally.reset(sum([client.controls for client in self.clients]))
 
     def figures(self) -> Figures:
-        """Return what there was since the start, or since `reset`."""
-        return Figures(
-            clients=len(self.clients),
-            opened=self._opened,
-            open_at_end=self.open,
-            opening_seconds=self._opening_seconds,
-            opening=Spread.of(self.openings),
-            seconds=time.monotonic() - self._started,
-            messages=self.messages,
-            control_frames=self.controls,
-            received_bytes=self.received_bytes,
-            latency=Spread.of(self.latencies),
-            interval=Spread.of(self.intervals),
-            reconnections=self.reconnections,
-            errors=dict(self.errors),
-            own_cpu=time.process_time() - self._started_cpu,
-        )
+        """Return what there was since the start, or since `reset`; rates are after the opening."""
+        controls = sum([client.controls for client in self.clients])
+        return self.tally.figures(len(self.clients), open_at_end=self.open, controls=controls)
 
     def close(self) -> None:
         """End all connections; idempotent."""

@@ -22,28 +22,39 @@ def main() -> int:
     print(f"seed {plan.seed}: {plan.clients} clients, {plan.channels} channels", flush=True)
     with tempfile.TemporaryDirectory(prefix="redis-events-audit-") as directory:
         outcome = run(plan, Path(directory), lambda text: print(text, flush=True))
-    print(table(outcome))
+    print(f"{table(outcome)}\n\nseed {plan.seed}: {'clean' if outcome.clean else 'NOT CLEAN'}")
     return 0 if outcome.clean else 1
 
 
 def table(outcome: Outcome) -> str:
     """Show an outcome, a line each."""
-    verdict = outcome.verdict
-    rows = [
-        ("messages emitted", outcome.emitted),
-        ("emits that raised BrokerError", outcome.failed),
-        ("deliveries", verdict.deliveries),
-        ("connections", outcome.connections),
-        *sorted(outcome.faults.items()),
-        ("lost", verdict.lost),
-        ("repeated", verdict.repeated),
-        ("out of order", verdict.out_of_order),
-        ("never emitted", verdict.strangers),
-        ("unjustified resets", verdict.resets),
-        ("streams that stopped", verdict.stopped),
-        ("acknowledged, and lost by Redis", outcome.unkept),
+    verdict, ledger = outcome.verdict, outcome.ledger
+    groups: list[list[tuple[str, int]]] = [
+        sorted(outcome.faults.items()),
+        [(f"server: {name}", count) for name, count in sorted(outcome.metrics.items())],
+        [
+            ("messages acknowledged by emit", ledger.acknowledged),
+            ("emits that raised", ledger.failed),
+            ("… and were published all the same", ledger.failed_kept),
+            ("deliveries", verdict.deliveries),
+            ("pages", outcome.pages),
+            ("resumes", outcome.connections - outcome.pages),
+        ],
+        [
+            ("lost", verdict.lost),
+            ("repeated", verdict.repeated),
+            ("out of order", verdict.out_of_order),
+            ("cursors moved back", verdict.cursor_back),
+            ("unjustified resets", verdict.resets),
+            ("streams that stopped", verdict.stopped),
+            ("never emitted, or not for this client", verdict.strangers),
+            ("under another id than emit returned", verdict.damaged),
+            ("published twice", len(ledger.twice)),
+            ("acknowledged, and lost by Redis", len(ledger.unkept)),
+            ("in Redis, and emitted by nobody", len(ledger.foreign)),
+        ],
     ]
-    lines = [f"{count:9d}  {what}" for what, count in rows]
+    lines = [f"{count:9d}  {what}" for group in groups for what, count in [("", 0), *group] if what]
     return "\n".join(["", *lines, *verdict.details])
 
 

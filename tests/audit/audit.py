@@ -3,26 +3,60 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
+import os
 import random
-import threading
+import signal
 import time
+import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
 
-from flask_redis_events import BrokerError, Emitter
+from flask_redis_events import wire
 from flask_redis_events.message import Position
+from tests.processes import Process
 from tests.servers import Gunicorn, RedisServer
-from tests.sse_client import EventSource
 from tests.waiting import wait_until
 
-from .faults import FAULTS, Scene
-from .verdict import Verdict, expected, judge
+from .emitting import (
+    HISTORY,
+    HISTORY_TTL,
+    PREFIX,
+    Emitting,
+    EmittingOne,
+    Style,
+    arguments,
+    by_app,
+    by_emitter,
+    open_emitter,
+)
+from .faults import FAULTS, HEARTBEAT, Scene
+from .ledger import Kept, Ledger, Name, Record, reconcile
+from .page import Page, ask
+from .verdict import Verdict
 
-PREFIX = "audit:"
+Say = Callable[[str], None]
+
+SETTINGS = {
+    "PREFIX": json.dumps(PREFIX),
+    "HISTORY": str(HISTORY),
+    "HISTORY_TTL": str(HISTORY_TTL),
+    "HEARTBEAT": str(HEARTBEAT),
+    "RETRY": "0.3",
+    "BUFFER": "300000",
+}
+#: The kernel's own buffers, kept small: a client that stalls is to be seen by the server.
+CONFIG = """
+def when_ready(server):
+    import socket
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+"""
 
 
 @dataclass
@@ -33,9 +67,10 @@ class Plan:
     seconds: float = 300
     clients: int = 60
     channels: int = 20
-    emitters: int = 4
-    #: Messages a second and emitter.
-    rate: float = 25
+    #: Processes that emit from outside, in two threads each; two threads more use the application.
+    processes: int = 2
+    #: Turns a second and thread.
+    rate: float = 20
 
 
 @dataclass
@@ -43,172 +78,193 @@ class Outcome:
     """What happened."""
 
     verdict: Verdict
+    ledger: Ledger
     faults: Counter[str] = field(default_factory=Counter)
-    emitted: int = 0
-    failed: int = 0
+    pages: int = 0
     connections: int = 0
-    #: Acknowledged by emit(), and not in history at the end: Redis itself lost them.
-    unkept: int = 0
+    #: Of all workers there were, as they were last asked.
+    metrics: Counter[str] = field(default_factory=Counter)
 
     @property
     def clean(self) -> bool:
-        return self.verdict.clean and not self.unkept
+        ledger = self.ledger
+        return self.verdict.clean and not (ledger.twice or ledger.unkept or ledger.foreign)
 
 
-@dataclass
-class Listener:
-    """A client, the channels it asked for, and where it began."""
+class Outside:
+    """A process that emits, and that can be frozen."""
 
-    name: str
-    asked: list[str]
-    source: EventSource
-    began: Position
+    def __init__(self, url: str, styles: Sequence[Style], directory: Path) -> None:
+        self._path = directory / f"{styles[0].name}.json"
+        log = directory / f"{styles[0].name}.log"
+        self._process = Process(arguments(url, styles, self._path), log, os.environ)
+        self._process.start()
 
+    def pause(self) -> None:
+        self._process.signal(signal.SIGSTOP)
 
-class Emitting:
-    """Emits on random channels in a thread, and keeps the ids."""
-
-    def __init__(self, url: str, plan: Plan, seed: int) -> None:
-        self.ids: list[str] = []
-        self.failed = 0
-        self._chance = random.Random(seed)
-        self._plan = plan
-        self._emitter = Emitter(url, prefix=PREFIX, history=1_000_000, history_ttl=3600)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
+    def resume(self) -> None:
+        self._process.signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        self._over.set()
-        self._thread.join(30)
-        self._emitter.close()
+        self._process.end(signal.SIGTERM, timeout=40)
 
-    def burst(self, count: int, size: int) -> None:
-        for _ in range(count):
-            self.emit("x" * size)
-
-    def emit(self, payload: str = "") -> None:
-        channel = f"c{self._chance.randrange(self._plan.channels)}"
-        try:
-            id = self._emitter.emit(channel, [len(self.ids), payload])
-            self.ids.append(id or "")
-        except BrokerError:
-            self.failed += 1
-
-    def _run(self) -> None:
-        while not self._over.wait(self._chance.expovariate(self._plan.rate)):
-            self.emit()
+    @property
+    def records(self) -> list[Record]:
+        if not self._path.exists():
+            raise RuntimeError(f"An emitter ended without its records:\n{self._process.log}")
+        return [Record(*record) for record in json.loads(self._path.read_text())]
 
 
-def run(plan: Plan, directory: Path, say: Callable[[str], None] = lambda text: None) -> Outcome:
+class Audit:
+    """Everything that runs."""
+
+    def __init__(self, plan: Plan, directory: Path, say: Say, running: contextlib.ExitStack):
+        self.plan = plan
+        self.say = say
+        self._running = running
+        self._chance = random.Random(plan.seed)
+        self._names = [f"c{number}" for number in range(plan.channels)]
+        self._metrics: dict[int, dict[str, int]] = {}
+        self.store = running.enter_context(RedisServer(directory, appendonly=True))
+        environ = {f"TEST_REDIS_EVENTS_{name}": value for name, value in SETTINGS.items()}
+        environ["TEST_REDIS_EVENTS_URL"] = self.store.url
+        app = "tests.audit.app:create_app()"
+        self.server = running.enter_context(
+            Gunicorn(app, workers=2, env=environ, config_text=CONFIG)
+        )
+        self.pages: list[Page] = []
+        #: Those that are gone, too.
+        self.every_page: list[Page] = []
+        for _ in range(plan.clients):
+            self._come()
+        for page in self.pages:
+            page.wait_for(lambda events: len(events) > 0, 30)
+        emitter = open_emitter(self.store.url)
+        running.callback(emitter.close)
+        self._burster = Emitting(self._style("burst"), by_emitter(emitter)[0])
+        self.emitting = list(self._emit(directory))
+
+    def _style(self, name: str) -> Style:
+        return Style(name, self._names, self.plan.rate, self._chance.randrange(2**32))
+
+    def _emit(self, directory: Path) -> Iterator[Emitting | Outside]:
+        for number in range(self.plan.processes):
+            styles = [self._style(f"process-{number}-{thread}") for thread in range(2)]
+            outside = Outside(self.store.url, styles, directory)
+            self._running.callback(outside.stop)
+            yield outside
+        for number in range(2):
+            inside = EmittingOne(self._style(f"app-{number}"), by_app(self.server.port))
+            self._running.callback(inside.stop)
+            inside.start()
+            yield inside
+
+    def _come(self) -> None:
+        """Open a page; every tenth is a second tab of the one before."""
+        number = len(self.every_page)
+        if number % 10 == 9:
+            asked = self.every_page[-1 - self._chance.randrange(5)].asked
+        else:
+            asked = ask(number, self._names, self._chance)
+        page = Page(self.server.url, f"page {number}", asked)
+        self._running.callback(page.close)
+        self.pages.append(page)
+        self.every_page.append(page)
+
+    def make_trouble(self) -> Counter[str]:
+        """Carry out faults, each of them before any comes again."""
+        scene = Scene(
+            self._chance,
+            self.server,
+            self.store,
+            self.pages,
+            self._come,
+            self._burster.emit,
+            self._names,
+            self.emitting,
+        )
+        done: Counter[str] = Counter()
+        started = time.monotonic()
+        waiting: list[Callable[[Scene], None]] = []
+        while (passed := time.monotonic() - started) < self.plan.seconds:
+            self._ask_for_metrics()
+            scene.wait(self._chance.uniform(0.1, 2))
+            waiting = waiting or self._chance.sample(FAULTS, len(FAULTS))
+            fault = waiting.pop()
+            had = sum(page.connections for page in self.every_page)
+            self.say(f"{passed:5.0f} s  {had:6d} connections  {fault.__doc__}")
+            fault(scene)
+            done[str(fault.__doc__)] += 1
+        return done
+
+    def settle(self) -> Ledger:
+        """Stop emitting, let every page catch up, then listen for what must not come."""
+        self.say("settling …")
+        for each in self.emitting:
+            each.stop()
+        records = [record for each in self.emitting for record in each.records]
+        ledger = reconcile([*records, *self._burster.records], _kept(self.store.url))
+        deadline = time.monotonic() + 40
+        for page in self.pages:
+            last = max(page.wanted(ledger), default=Position(0))
+            with contextlib.suppress(AssertionError):
+                wait_until(
+                    functools.partial(_has, page, last), max(0.0, deadline - time.monotonic())
+                )
+        # A cursor that was wrong shows when its client comes back.
+        for page in self.pages:
+            page.drop()
+        _listen(HEARTBEAT * 3)
+        self._ask_for_metrics()
+        return ledger
+
+    def count(self, ledger: Ledger, faults: Counter[str]) -> Outcome:
+        """Judge every page there was."""
+        verdict = Verdict()
+        for page in self.every_page:
+            page.judge(verdict, ledger)
+        metrics: Counter[str] = Counter()
+        for each in self._metrics.values():
+            metrics.update(each)
+        connections = sum(page.connections for page in self.every_page)
+        return Outcome(verdict, ledger, faults, len(self.every_page), connections, metrics)
+
+    def _ask_for_metrics(self) -> None:
+        for _ in range(4):
+            with contextlib.suppress(OSError, ValueError):
+                with urllib.request.urlopen(f"{self.server.url}/state", timeout=2) as response:
+                    state = json.load(response)
+                self._metrics[state["pid"]] = state["metrics"]
+
+
+def run(plan: Plan, directory: Path, say: Say = lambda text: None) -> Outcome:
     """Carry out a plan."""
-    chance = random.Random(plan.seed)
-    environ = {
-        "TEST_REDIS_EVENTS_PREFIX": f'"{PREFIX}"',
-        "TEST_REDIS_EVENTS_RETRY": "0.3",
-        "TEST_REDIS_EVENTS_HEARTBEAT": "2",
-        "TEST_REDIS_EVENTS_HISTORY": "1000000",
-        "TEST_REDIS_EVENTS_HISTORY_TTL": "3600",
-        "TEST_REDIS_EVENTS_BUFFER": "2000000",
-    }
     with contextlib.ExitStack() as running:
-        store = running.enter_context(RedisServer(directory, appendonly=True))
-        environ["TEST_REDIS_EVENTS_URL"] = store.url
-        app = "tests.apps.streams:create_app()"
-        server = running.enter_context(Gunicorn(app, workers=2, env=environ))
-        listeners = [_listen(server.url, plan, chance, n) for n in range(plan.clients)]
-        for listener in listeners:
-            running.callback(listener.source.close)
-        for listener in listeners:
-            ready = listener.source.wait_for(lambda events: len(events) > 0, 30)[0]
-            listener.began = Position.parse(ready.last_event_id) or listener.began
-        emitters = [Emitting(store.url, plan, plan.seed + n) for n in range(plan.emitters)]
-        for emitter in emitters:
-            emitter.start()
-        burster = Emitting(store.url, plan, plan.seed - 1)
-        sources = [listener.source for listener in listeners]
-        scene = Scene(chance, server, store, sources, burster.burst)
-        faults = _make_trouble(plan, scene, listeners, say)
-        for emitter in emitters:
-            emitter.stop()
-        return _count(store, listeners, [*emitters, burster], faults, say)
+        audit = Audit(plan, directory, say, running)
+        faults = audit.make_trouble()
+        return audit.count(audit.settle(), faults)
 
 
-def _listen(url: str, plan: Plan, chance: random.Random, number: int) -> Listener:
-    names = [f"c{n}" for n in range(plan.channels)]
-    kind = number % 6
-    if kind == 4:
-        asked = [chance.choice(names)]
-        path = f"/callback/{asked[0]}"
-    elif kind == 5:
-        asked = [chance.choice(names)]
-        path = f"/once/{asked[0]}"
-    else:
-        asked = chance.sample(names, chance.randint(1, 6))
-        if kind == 3:
-            asked += [f"c{chance.randrange(10)}*"]
-        path = "/channels?" + "&".join(f"name={name}" for name in asked)
-    return Listener(f"client {number} on {path}", asked, EventSource(url + path), Position(0))
+def _has(page: Page, last: Position) -> bool:
+    return page.cursor >= last
 
 
-def _make_trouble(
-    plan: Plan, scene: Scene, listeners: list[Listener], say: Callable[[str], None]
-) -> Counter[str]:
-    done: Counter[str] = Counter()
-    started = time.monotonic()
-    while (passed := time.monotonic() - started) < plan.seconds:
-        scene.over.wait(scene.chance.uniform(0.3, 3))
-        fault = scene.chance.choice(FAULTS)
-        had = sum(len(listener.source.events) for listener in listeners)
-        say(f"{passed:5.0f} s of {plan.seconds:.0f}  {had:8d} events  {fault.__doc__}")
-        fault(scene)
-        done[str(fault.__doc__)] += 1
-    return done
+def _listen(seconds: float) -> None:
+    """Let time pass: part of the schedule, as nothing is to happen."""
+    time.sleep(seconds)
 
 
-def _count(
-    store: RedisServer,
-    listeners: list[Listener],
-    emitters: list[Emitting],
-    faults: Counter[str],
-    say: Callable[[str], None],
-) -> Outcome:
-    say("settling …")
-    with redis.Redis.from_url(store.url) as client:
-        truth: list[tuple[Position, str]] = []
+def _kept(url: str) -> list[Kept]:
+    """Return all that Redis has in its histories."""
+    kept = []
+    with redis.Redis.from_url(url) as client:
         for key in client.scan_iter(match=f"{PREFIX}history:*", count=1000):
-            name = key.decode().removeprefix(f"{PREFIX}history:")
-            truth += [(_position(id), name) for id, _ in client.xrange(key)]
-    verdict = Verdict()
-    for listener in listeners:
-        wanted = expected(truth, listener.asked, listener.began)
-        last = str(wanted[-1]) if wanted else ""
-
-        def complete(listener: Listener = listener, last: str = last) -> bool:
-            return not last or any(
-                e.event == "message" and e.last_event_id == last for e in listener.source.events
-            )
-
-        with contextlib.suppress(AssertionError):
-            wait_until(complete, 20)
-        if listener.source.stopped:
-            verdict.stopped += 1
-            verdict.note("stopped", listener.name, [listener.source.status])
-        judge(verdict, listener.name, listener.source.events, wanted)
-    kept = {str(id) for id, _ in truth}
-    return Outcome(
-        verdict,
-        faults,
-        emitted=sum(len(emitter.ids) for emitter in emitters),
-        failed=sum(emitter.failed for emitter in emitters),
-        connections=sum(listener.source.connections for listener in listeners),
-        unkept=sum(id not in kept for emitter in emitters for id in emitter.ids),
-    )
-
-
-def _position(id: bytes) -> Position:
-    position = Position.parse(id)
-    assert position is not None
-    return position
+            for id, fields in client.xrange(key):
+                position = Position.parse(id)
+                value = json.loads(wire.decode(fields[b"frame"])[0].data)
+                assert position is not None
+                kept.append(
+                    Kept(position, Name(value["emitter"], value["number"], value["channel"]))
+                )
+    return kept

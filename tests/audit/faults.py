@@ -7,46 +7,81 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import redis
 
 from tests.servers import Gunicorn, RedisServer
-from tests.sse_client import EventSource, SSEClient, StreamEnded
+
+from .page import Page
+
+#: Seconds: the streams' heartbeat.
+HEARTBEAT = 2.0
 
 
+class Pausable(Protocol):
+    """An emitter that may be silent for a while."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+@dataclass
 class Scene:
     """What faults may touch."""
 
-    def __init__(
-        self,
-        chance: random.Random,
-        server: Gunicorn,
-        store: RedisServer,
-        clients: list[EventSource],
-        burst: Callable[[int, int], None],
-    ) -> None:
-        self.chance = chance
-        self.server = server
-        self.store = store
-        self.clients = clients
-        #: Emits so many messages of so many bytes at once.
-        self.burst = burst
-        self.over = threading.Event()
+    chance: random.Random
+    server: Gunicorn
+    store: RedisServer
+    #: Open pages; `come` opens one more.
+    pages: list[Page]
+    come: Callable[[], None]
+    #: Emits a message of so many bytes on each of some channels, in one go.
+    emit: Callable[[Sequence[str], int], None]
+    channels: list[str]
+    emitting: Sequence[Pausable]
+    over: threading.Event = field(default_factory=threading.Event)
 
-    def worker(self) -> int | None:
+    def signal_a_worker(self, number: signal.Signals) -> None:
         pids = self.server.worker_pids()
-        return self.chance.choice(pids) if pids else None
+        if pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.chance.choice(pids), number)
+
+    def wait(self, seconds: float) -> None:
+        self.over.wait(seconds)
+
+    def burst(self, count: int, size: int, channels: Sequence[str]) -> None:
+        """Emit so many messages of so many bytes each, one by one, on any of some channels."""
+        for _ in range(count):
+            self.emit([self.chance.choice(channels)], size)
+
+    def some_pages(self, share: float) -> list[Page]:
+        return self.chance.sample(self.pages, max(1, round(len(self.pages) * share)))
+
+    @contextlib.contextmanager
+    def silence(self) -> Iterator[None]:
+        """Nothing is emitted meanwhile, but by the fault itself."""
+        for each in self.emitting:
+            each.pause()
+        try:
+            yield
+        finally:
+            for each in self.emitting:
+                each.resume()
 
 
 def kill_a_worker(scene: Scene) -> None:
-    """kill -9"""
-    _signal(scene.worker(), signal.SIGKILL)
+    """`kill -9` of a worker"""
+    scene.signal_a_worker(signal.SIGKILL)
 
 
 def drain_a_worker(scene: Scene) -> None:
     """SIGTERM to one worker"""
-    _signal(scene.worker(), signal.SIGTERM)
+    scene.signal_a_worker(signal.SIGTERM)
 
 
 def reload(scene: Scene) -> None:
@@ -54,63 +89,115 @@ def reload(scene: Scene) -> None:
     scene.server.reload()
 
 
+def reload_in_a_storm(scene: Scene) -> None:
+    """all connections cut, and HUP while the clients come back"""
+    for page in scene.pages:
+        page.drop()
+    scene.wait(scene.chance.uniform(0.1, 0.5))
+    scene.server.reload()
+
+
 def cut_pubsub(scene: Scene) -> None:
-    """CLIENT KILL TYPE pubsub"""
+    """`CLIENT KILL TYPE pubsub`"""
     scene.store.kill_pubsub()
 
 
 def cut_publishers(scene: Scene) -> None:
-    """CLIENT KILL TYPE normal"""
+    """`CLIENT KILL TYPE normal`: the connections that publish"""
     with redis.Redis.from_url(scene.store.url) as client:
-        client.client_kill_filter(_type="normal", skipme=True)
+        for _ in range(5):
+            client.client_kill_filter(_type="normal", skipme=True)
+            scene.wait(0.05)
 
 
 def freeze_redis(scene: Scene) -> None:
-    """SIGSTOP for 3 s"""
+    """Redis frozen (SIGSTOP) for 3 seconds; sometimes a worker dies meanwhile"""
     scene.store.pause()
-    scene.over.wait(3)
-    scene.store.resume()
+    try:
+        scene.wait(1)
+        if scene.chance.random() < 0.5:
+            scene.signal_a_worker(scene.chance.choice([signal.SIGKILL, signal.SIGTERM]))
+        scene.wait(2)
+    finally:
+        scene.store.resume()
 
 
 def restart_redis(scene: Scene) -> None:
-    """restart with its append-only file"""
+    """Redis restarted, with its append-only file"""
     scene.store.restart()
 
 
 def crash_redis(scene: Scene) -> None:
-    """kill -9 and restart with its append-only file"""
+    """Redis killed with `kill -9`, and restarted with its append-only file"""
     scene.store.restart(signal.SIGKILL)
 
 
 def tiny_output_buffer(scene: Scene) -> None:
-    """pub/sub output buffer of 64 KiB, and a burst beyond it"""
+    """a pub/sub output buffer of 64 KiB, and a burst of 1.2 MB"""
     with redis.Redis.from_url(scene.store.url) as client:
         client.config_set("client-output-buffer-limit", "pubsub 65536 65536 1")
-        scene.burst(150, 8000)
-        scene.over.wait(0.5)
+        scene.burst(15, 80_000, scene.channels)
+        scene.wait(0.5)
         client.config_set("client-output-buffer-limit", "pubsub 33554432 8388608 60")
 
 
 def stall_clients(scene: Scene) -> None:
-    """clients beside them that stop reading, under a burst"""
-    with contextlib.ExitStack() as stalled:
-        for _ in range(5):
-            with contextlib.suppress(OSError, StreamEnded):
-                url = scene.server.url + "/channels?name=c*"
-                stalled.enter_context(SSEClient(url, receive_buffer=4096))
-        scene.burst(100, 20_000)
+    """three clients that stop reading, under a burst of 2 MB on their channels"""
+    stalled = [page for page in scene.some_pages(0.5) if not page.asked.alone][:3]
+    for page in stalled:
+        page.stall()
+    names = [name for page in stalled for name in page.asked.channels if name in scene.channels]
+    scene.burst(100, 20_000, names or scene.channels)
+    scene.wait(1)
+    for page in stalled:
+        page.resume()
 
 
 def drop_clients(scene: Scene) -> None:
-    """connections of a third of the clients are cut"""
-    for source in scene.chance.sample(scene.clients, len(scene.clients) // 3):
-        source.drop()
+    """the connections of a third of the clients cut"""
+    for page in scene.some_pages(1 / 3):
+        page.drop()
+
+
+def come_and_go(scene: Scene) -> None:
+    """some pages closed, and others opened"""
+    for page in scene.some_pages(0.1):
+        scene.pages.remove(page)
+        page.leave()
+        scene.come()
+
+
+def fall_silent(scene: Scene) -> None:
+    """silence for three heartbeats; clients that come back before and after"""
+    with scene.silence():
+        for _ in range(2):
+            scene.wait(HEARTBEAT * 1.5)
+            drop_clients(scene)
+
+
+def whisper(scene: Scene) -> None:
+    """silence, but on channels of one client or of a generator, which come back elsewhere"""
+    alone = [page for page in scene.pages if page.asked.alone]
+    gathering = [page for page in scene.pages if page.asked.gathers]
+    with scene.silence():
+        scene.wait(0.5)
+        for page in [*alone, *gathering]:
+            # More at once than a generator sends: it has to keep the last for later.
+            scene.emit(page.asked.channels * 4, 10)
+        scene.wait(0.3)
+        for page in alone:
+            page.drop()
+        scene.wait(HEARTBEAT * 1.5)
+        for page in [*alone, *gathering]:
+            page.drop()
+        scene.wait(HEARTBEAT * 1.5)
 
 
 FAULTS: list[Callable[[Scene], None]] = [
     kill_a_worker,
     drain_a_worker,
     reload,
+    reload_in_a_storm,
     cut_pubsub,
     cut_publishers,
     freeze_redis,
@@ -119,10 +206,7 @@ FAULTS: list[Callable[[Scene], None]] = [
     tiny_output_buffer,
     stall_clients,
     drop_clients,
+    come_and_go,
+    fall_silent,
+    whisper,
 ]
-
-
-def _signal(pid: int | None, number: signal.Signals) -> None:
-    if pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, field, fields
+from itertools import accumulate, pairwise
 
 from flask_redis_events.channels import Channel, matches
 from flask_redis_events.message import Position
@@ -20,22 +20,23 @@ class Verdict:
     lost: int = 0
     repeated: int = 0
     out_of_order: int = 0
+    #: Had, and not emitted, or not for this client.
     strangers: int = 0
+    #: Emitted once, and sent under another id than `emit` returned.
+    damaged: int = 0
+    #: A control frame carried an id before one that the client had: it would be given more again.
+    cursor_back: int = 0
     resets: int = 0
+    #: Refused, told to stop, or never begun.
     stopped: int = 0
     details: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
         return not any(
-            (
-                self.lost,
-                self.repeated,
-                self.out_of_order,
-                self.strangers,
-                self.resets,
-                self.stopped,
-            )
+            getattr(self, each.name)
+            for each in fields(self)
+            if each.name not in ("deliveries", "details")
         )
 
     def note(self, kind: str, name: str, ids: Sequence[object]) -> None:
@@ -68,19 +69,28 @@ def judge(
     had = [Position.parse(e.last_event_id) for e in events if e.event == "message"]
     got = [id for id in had if id is not None]
     seen = set(got)
-    lost = [id for id in wanted if id not in seen]
-    repeated = [id for id, count in Counter(got).items() if count > 1]
-    disorder = [later for earlier, later in pairwise(got) if later < earlier]
-    strangers = sorted(seen - set(wanted))
-    resets = [event.data for event in events if event.event == "reset"]
+    found: dict[str, Sequence[object]] = {
+        "lost": [id for id in wanted if id not in seen],
+        "repeated": [id for id, count in Counter(got).items() for _ in range(count - 1)],
+        "out_of_order": [later for earlier, later in pairwise(got) if later < earlier],
+        "strangers": sorted(seen - set(wanted)),
+        "damaged": [event.data for event in events if event.event == "damaged"],
+        "cursor_back": _back(events),
+        "resets": [event.data for event in events if event.event == "reset"],
+    }
     verdict.deliveries += len(got)
-    verdict.lost += len(lost)
-    verdict.repeated += len(got) - len(seen)
-    verdict.out_of_order += len(disorder)
-    verdict.strangers += len(strangers)
-    verdict.resets += len(resets)
-    verdict.note("lost", name, lost)
-    verdict.note("out of order", name, disorder)
-    verdict.note("never emitted", name, strangers)
-    verdict.note("reset", name, resets)
-    verdict.note("repeated", name, repeated)
+    for kind, ids in found.items():
+        setattr(verdict, kind, getattr(verdict, kind) + len(ids))
+        verdict.note(kind.replace("_", " "), name, ids)
+
+
+def _back(events: Sequence[Event]) -> list[Position]:
+    """Return the ids of control frames that come before what the client had already."""
+    placed = [(event.event, Position.parse(event.last_event_id)) for event in events]
+    known = [(kind, id) for kind, id in placed if id is not None]
+    furthest = accumulate((id for _, id in known), max)
+    return [
+        id
+        for (kind, id), most in zip(known, furthest, strict=True)
+        if id < most and kind not in ("message", "damaged")
+    ]

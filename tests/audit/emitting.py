@@ -1,0 +1,170 @@
+"""Emitters: threads that keep a record of what they emit, here or in a process of their own.
+
+`python -m tests.audit.emitting '{…}'` emits until SIGTERM, and then writes its records.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from flask_redis_events import BrokerError, Emitter
+
+from .ledger import Name, Record, data
+
+#: How every emitter and the application are set: nothing is trimmed, nothing expires.
+PREFIX, HISTORY, HISTORY_TTL = "audit:", 100_000, 3600.0
+
+Message = tuple[str, dict[str, Any]]
+#: Sends some messages, and returns their ids; what it raises is a failure of all of them.
+Send = Callable[[Sequence[Message]], Sequence[str | None]]
+FAILURES = (BrokerError, OSError, http.client.HTTPException, ValueError)
+
+
+@dataclass
+class Style:
+    """How one emitter emits; `rate` is in turns a second."""
+
+    name: str
+    channels: list[str]
+    rate: float
+    seed: int
+
+
+class Emitting:
+    """Emits on random channels in a thread, a few of them often and most of them seldom."""
+
+    def __init__(
+        self, style: Style, send: Send, transient: Callable[[str], Any] | None = None
+    ) -> None:
+        self.records: list[Record] = []
+        self._style = style
+        self._send = send
+        self._transient = transient
+        self._chance = random.Random(style.seed)
+        self._weights = [1 / (rank + 1) ** 2 for rank in range(len(style.channels))]
+        self._over = threading.Event()
+        self._awake = threading.Event()
+        self._awake.set()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._awake.set()
+        if self._thread.ident is not None:
+            self._thread.join(40)
+
+    def pause(self) -> None:
+        self._awake.clear()
+
+    def resume(self) -> None:
+        self._awake.set()
+
+    def emit(self, channels: Iterable[str], size: int = 0) -> None:
+        """Emit once on each of the channels, in one go."""
+        numbered = enumerate(channels, len(self.records))
+        names = [Name(self._style.name, number, channel) for number, channel in numbered]
+        try:
+            ids = self._send([(name.channel, data(name, size)) for name in names])
+        except FAILURES:
+            ids = [None] * len(names)
+        self.records += [Record(*name, id) for name, id in zip(names, ids, strict=True)]
+
+    def _run(self) -> None:
+        while not self._over.wait(self._chance.expovariate(self._style.rate)):
+            self._awake.wait()
+            count = self._chance.choice([1, 1, 1, 1, 1, 1, 1, 1, 1, 5])
+            channels = self._chance.choices(self._style.channels, self._weights, k=count)
+            if self._transient is not None and self._chance.random() < 0.05:
+                self._try_transient(channels[0])
+            self.emit(channels)
+
+    def _try_transient(self, channel: str) -> None:
+        try:
+            assert self._transient is not None
+            self._transient(channel)
+        except FAILURES:
+            pass
+
+
+def by_emitter(emitter: Emitter) -> tuple[Send, Callable[[str], Any]]:
+    """Return how an `Emitter` sends, and how it sends what is not kept."""
+
+    def send(messages: Sequence[Message]) -> Sequence[str | None]:
+        if len(messages) == 1:
+            return [emitter.emit(*messages[0])]
+        return emitter.emit_many(messages)
+
+    def transient(channel: str) -> Any:
+        return emitter.emit(channel, None, event="transient", persist=False)
+
+    return send, transient
+
+
+def by_app(port: int) -> Send:
+    """Return how the application is asked to emit; a worker may die over it."""
+
+    def send(messages: Sequence[Message]) -> Sequence[str | None]:
+        # One only: of several, those before a failure would have been acknowledged.
+        ((channel, value),) = messages[:1]
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+        try:
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", f"/emit/{channel}", json.dumps(value), headers)
+            response = connection.getresponse()
+            body = response.read()
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise ValueError(f"The application answered {response.status}.")
+        return [json.loads(body)["id"]]
+
+    return send
+
+
+class EmittingOne(Emitting):
+    """Emits one at a time."""
+
+    def emit(self, channels: Iterable[str], size: int = 0) -> None:
+        for channel in channels:
+            super().emit([channel], size)
+
+
+def open_emitter(url: str) -> Emitter:
+    return Emitter(url, prefix=PREFIX, history=HISTORY, history_ttl=HISTORY_TTL)
+
+
+def arguments(url: str, styles: Sequence[Style], path: Path) -> list[str]:
+    """Return the command of a process that emits in these styles, and its ledger's path."""
+    given = {"url": url, "styles": [asdict(style) for style in styles], "path": str(path)}
+    return [sys.executable, "-m", "tests.audit.emitting", json.dumps(given)]
+
+
+def main(given: dict[str, Any]) -> None:
+    over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    emitter = open_emitter(given["url"])
+    emitting = [Emitting(Style(**style), *by_emitter(emitter)) for style in given["styles"]]
+    for each in emitting:
+        each.start()
+    over.wait()
+    for each in emitting:
+        each.stop()
+    emitter.close()
+    records = [record for each in emitting for record in each.records]
+    Path(given["path"]).write_text(json.dumps(records))
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

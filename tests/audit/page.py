@@ -1,0 +1,138 @@
+"""The clients: what each asks for, and an EventSource that checks, shrinks, and can stall."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from flask_redis_events.message import Position
+from flask_redis_events.wire import Event
+from tests.sse_client import EventSource, SSEClient, StreamEnded
+
+from .ledger import Ledger, expand, shrink, skipped
+from .verdict import Verdict, expected, judge
+
+#: Bytes that the kernel takes for a page that does not read.
+RECEIVE_BUFFER = 65536
+
+
+class Asked(NamedTuple):
+    """What a page is to show."""
+
+    path: str
+    channels: tuple[str, ...]
+    #: The application's callback skips some messages.
+    skips: bool = False
+    #: The channel is this page's own.
+    alone: bool = False
+    #: A generator gathers several messages into one event.
+    gathers: bool = False
+
+
+def ask(number: int, channels: Sequence[str], chance: random.Random) -> Asked:
+    """Choose what the page of a number shows; each kind has its turn."""
+    if number % 10 in (5, 6, 7):
+        kind = {5: "callback", 6: "shared", 7: "pull"}[number % 10]
+        name = chance.choice(channels)
+        return Asked(f"/{kind}/{name}", (name,), skips=kind != "pull", gathers=kind == "pull")
+    if number % 10 == 8:
+        return _through([f"own-{number}"], alone=True)
+    names = chance.sample(channels, chance.randint(1, min(6, len(channels))))
+    if number % 10 == 4:
+        names.append(chance.choice(["c1*", "c[0-4]", "c*"]))
+    return _through(names)
+
+
+def _through(names: Sequence[str], *, alone: bool = False) -> Asked:
+    query = "&".join(f"name={name}" for name in names)
+    return Asked(f"/through?{query}", tuple(names), alone=alone)
+
+
+class Page(EventSource):
+    """One tab of a browser."""
+
+    def __init__(self, url: str, name: str, asked: Asked) -> None:
+        self.name = f"{name} on {asked.path}"
+        self.asked = asked
+        #: What made it give up reading: bytes that are no stream of ours.
+        self.broken: str | None = None
+        #: Closed for good before the end.
+        self.left = False
+        self._reading = threading.Event()
+        self._reading.set()
+        super().__init__(url + asked.path)
+
+    def stall(self) -> None:
+        """Read no more, until `resume`."""
+        self._reading.clear()
+
+    def resume(self) -> None:
+        self._reading.set()
+
+    def leave(self) -> None:
+        """Close the page."""
+        self.left = True
+        self.close()
+
+    def close(self) -> None:
+        self.resume()
+        super().close()
+
+    @property
+    def cursor(self) -> Position:
+        return Position.parse(self.last_event_id) or Position(0)
+
+    @property
+    def began(self) -> Position | None:
+        """The id of its first `ready`."""
+        ready = next((event for event in self.events if event.event == "ready"), None)
+        return Position.parse(ready.last_event_id) if ready else None
+
+    def wanted(self, ledger: Ledger) -> list[Position]:
+        """Return the ids of all that it must have had; of a closed page, up to its cursor."""
+        truth = [
+            (id, name.channel)
+            for id, name in ledger.truth
+            if not (self.asked.skips and skipped(name.number))
+        ]
+        ids = expected(truth, self.asked.channels, self.began or Position(2**60))
+        return [id for id in ids if id <= self.cursor] if self.left else ids
+
+    def judge(self, verdict: Verdict, ledger: Ledger) -> None:
+        """Count what is wrong with what it had."""
+        refused = self.broken or (self.status if self.status != 200 else None)
+        if refused or (self.began is None and not self.left):
+            verdict.stopped += 1
+            verdict.note("stopped", self.name, [refused])
+        had = expand(self.events, ledger.positions, gathered=self.asked.gathers)
+        judge(verdict, self.name, had, self.wanted(ledger))
+
+    def _run(self) -> None:
+        try:
+            super()._run()
+        except (ValueError, LookupError, TypeError) as error:
+            self.broken = repr(error)
+
+    def _connect(self) -> SSEClient:
+        client = SSEClient(
+            self._url, None, self.last_event_id, timeout=10, receive_buffer=RECEIVE_BUFFER
+        )
+        with self._changed:
+            self._client = client
+            self._status = client.status
+            self._stopped = self._stopped or client.status != 200
+            self._connections += client.status == 200
+        return client
+
+    def _read(self, client: SSEClient) -> None:
+        while not self.stopped:
+            self._reading.wait()
+            try:
+                self._take(client, [client.next(timeout=None)])
+            except StreamEnded:
+                return self._take(client, [])
+
+    def _take(self, client: SSEClient, events: Iterable[Event]) -> None:
+        super()._take(client, [shrink(event) for event in events])

@@ -1,0 +1,1 @@
+"""The servers under test, each as its own documentation has it."""

@@ -1,0 +1,30 @@
+"""This project: one view, one channel for each name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask
+
+from flask_redis_events import RedisEvents
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+    app.config.from_prefixed_env("BENCH")
+    events = RedisEvents(app)
+
+    @app.get("/stream/<name>")
+    @events.stream("{name}")
+    def stream(name: str) -> None:
+        """Passed through."""
+
+    @app.get("/metrics")
+    def metrics() -> dict[str, Any]:
+        return events.hub.metrics.snapshot()
+
+    @app.get("/")
+    def index() -> str:
+        return "here"
+
+    return app
