@@ -44,6 +44,11 @@ class Messages:
         self._ready: deque[Message] = deque()
         self._context: AppContext | None = None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether more has come than was handed out."""
+        return bool(self._ready)
+
     def get(self, timeout: float | None = None) -> Any:
         """Return the next message's value; None when `timeout` seconds pass."""
         message = self._next(timeout)
@@ -162,4 +167,6 @@ class PullStream(ChannelStream):
             frames = self.runner.frames(value, position=position)
             if frames:
                 self.mailbox.offer(Batch([Message("", frames)]))
-            self.inbox.commit()
+            if not messages.waiting:
+                # Otherwise a heartbeat could move the position past what the generator has not had.
+                self.inbox.commit()

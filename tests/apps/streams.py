@@ -169,6 +169,16 @@ def add_callbacks(app: Flask) -> None:
 
         return batches
 
+    @app.get("/hold/<name>")
+    @events.stream("{name}", heartbeat=0.3)
+    def hold(name: str) -> Callable[[Messages], Iterator[Any]]:
+        def first_only(messages: Messages) -> Iterator[Any]:
+            yield messages.get()
+            while True:
+                messages.get()
+
+        return first_only
+
     @app.get("/iterate/<name>")
     @events.stream("{name}")
     def iterate(name: str) -> Callable[[Messages], Iterator[Any]]:
@@ -218,6 +228,10 @@ def add_doors(app: Flask) -> None:
     @app.post("/emit/<path:name>")
     def emit_one(name: str) -> Any:
         return {"id": emit(name, request.get_json(), event=request.args.get("event"))}
+
+    @app.post("/emit-many/<name>")
+    def emit_many(name: str) -> Any:
+        return {"ids": events.emit_many([(name, data) for data in request.get_json()])}
 
     @app.post("/price/<name>/<key>")
     def price(name: str, key: str) -> Any:

@@ -259,6 +259,18 @@ def test_a_generator_that_fails_begins_anew(app):
     assert "A generator that fails." in app.server.log
 
 
+def test_what_a_generator_holds_back_is_given_again(app):
+    """Heartbeats do not move the cursor past messages that it took, or has not taken yet."""
+    with app.ready("/hold/held") as client:
+        ids = app.request("POST", "/emit-many/held", [1, 2, 3])[2]["ids"]
+        assert client.next_data() == 1
+        client.wait_for_bytes(lambda body: body.count(b"\n:\n:\n") >= 1)
+
+        assert client.decoder.last_event_id == ids[0]
+    with app.ready("/channel/held", last_event_id=ids[0]) as again:
+        assert [again.next_data(), again.next_data()] == [2, 3]
+
+
 def test_a_generator_iterates(app):
     """`for message in messages` waits for each."""
     with app.ready("/iterate/numbers") as client:
