@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID, uuid4
 
 from flask import Flask, abort, jsonify, render_template, request
 
-from flask_redis_events import BrokerError, RedisEvents
+from flask_redis_events import BrokerError, RedisEvents, ServerSentEvent
 from flask_redis_events.callbacks import StreamEvent
 
 events = RedisEvents()
@@ -38,39 +38,41 @@ def create_app() -> Flask:
 def _add_pages(app: Flask) -> None:
     @app.get("/")
     def index() -> str:
-        return render_template("index.html", pid=os.getpid())
+        return render_template("index.html")
 
-    @app.get("/jobs/<job_id>")
-    def job(job_id: str) -> str:
+    @app.get("/jobs/<uuid:job_id>")
+    def job(job_id: UUID) -> str:
+        if not events.history(f"job:{job_id}:progress", limit=1):
+            # Its stream would be open, and silent for ever.
+            abort(404, "There is no such job, or it ended longer ago than its state is kept.")
         return render_template("job.html", job_id=job_id)
 
     @app.get("/history")
     def history() -> Any:
-        """What a page that has just been opened shows first: a minute of figures, the last chat."""
+        """What a page that has just been opened shows first: a minute of figures, chat and jobs."""
         figures = events.history("metrics", limit=60)
         lines = events.history("chat", limit=50)
-        newest = [found[-1].id for found in (figures, lines) if found]
+        jobs = events.history("jobs", limit=100)
+        # The stream goes on after what was read first: what was emitted between the readings is in
+        # both, and the page skips what it has already.
+        newest = next((found[-1].id for found in (figures, lines, jobs) if found), None)
         return jsonify(
+            after=newest,
             metrics=[[event.id, event.data] for event in figures],
             chat=[[event.id, event.data] for event in lines],
-            # The stream goes on where both are known; the page skips what it has already.
-            after=min(newest, key=_order, default=None),
+            job=[[event.id, event.data] for event in jobs],
         )
-
-
-def _order(id: str) -> tuple[int, ...]:
-    return tuple(map(int, id.split("-")))
 
 
 def _add_streams(app: Flask) -> None:
     @app.get("/events")
-    @events.stream("metrics", "chat", "jobs")
+    @events.stream("metrics", "chat", "jobs", on_open=_say_who)
     def stream() -> None:
         """Everything the page shows; each kind of event has its name."""
 
-    @app.get("/jobs/<job_id>/events")
-    @events.stream("job:{job_id}", backlog=1)
-    def watch(job_id: str) -> Callable[..., Any]:
+    @app.get("/jobs/<uuid:job_id>/events")
+    @events.stream("job:{job_id}:progress", backlog=1)
+    def watch(job_id: UUID) -> Callable[..., Any]:
         def on_message(channel: str, message: Any, event: StreamEvent) -> Any:
             if message["status"] == "completed":
                 event.message(message)
@@ -78,6 +80,10 @@ def _add_streams(app: Flask) -> None:
             return message
 
         return on_message
+
+
+def _say_who(event: StreamEvent) -> ServerSentEvent:
+    return ServerSentEvent({"pid": os.getpid()}, event="worker")
 
 
 def _add_actions(app: Flask) -> None:
@@ -90,7 +96,9 @@ def _add_actions(app: Flask) -> None:
 
     @app.post("/jobs")
     def start() -> Any:
-        job_id = secrets.token_hex(4)
+        job_id = str(uuid4())
+        # Said before the answer: whoever follows the job's link finds it.
+        _tell(app, job_id, 0)
         # A stand-in for Celery or the like: the job itself knows nothing of Flask's request.
         threading.Thread(target=_work, args=(app, job_id), daemon=True).start()
         return {"id": job_id}, 202
@@ -108,11 +116,26 @@ def _text(line: Any, field: str, most: int) -> str:
 
 
 def _work(app: Flask, job_id: str) -> None:
-    for percent in range(0, 101, 4):
-        step = STEPS[min(percent * len(STEPS) // 100, len(STEPS) - 1)]
-        status = "completed" if percent == 100 else "running"
-        progress = {"id": job_id, "percent": percent, "status": status, "step": step}
-        with app.app_context():
-            events.emit("jobs", progress, event="job")
-            events.emit(f"job:{job_id}", progress)
+    for percent in range(4, 101, 4):
         time.sleep(random.uniform(0.05, 0.3))
+        told = False
+        while not told:
+            try:
+                _tell(app, job_id, percent)
+                told = True
+            except BrokerError:
+                # Redis is away: the job waits, or its pages would never see the end.
+                time.sleep(1)
+
+
+def _tell(app: Flask, job_id: str, percent: int) -> None:
+    step = STEPS[min(percent * len(STEPS) // 100, len(STEPS) - 1)]
+    status = "completed" if percent == 100 else "running"
+    progress = {"id": job_id, "percent": percent, "status": status, "step": step}
+    with app.app_context():
+        events.emit_many(
+            [
+                ("jobs", ServerSentEvent(progress, event="job")),
+                (f"job:{job_id}:progress", progress),
+            ]
+        )

@@ -42,6 +42,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.plots and not (arguments.show or arguments.output):
         parser.error("--plots needs the file that --output or --show names.")
+    if not arguments.show and len(os.sched_getaffinity(0)) < 2:
+        parser.error("this needs two cores: one for the server, one for everybody else.")
     if arguments.show:
         results = Results.load(arguments.show)
     else:

@@ -17,14 +17,24 @@ import psutil
 import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from tests.processes import free_port
+from tests.servers import RedisServer
 from tests.sse_client import SSEClient
 from tests.waiting import wait_until
 
 from .conftest import Browse
 
 pytestmark = pytest.mark.timeout(120)
+
+
+COMMAND = [sys.executable, "-m", "flask_redis_events", "demo"]
+
+
+def without_redis() -> dict[str, str]:
+    """Return the environment, but for a Redis that it may name."""
+    return {name: value for name, value in os.environ.items() if name != "REDIS_EVENTS_URL"}
 
 
 class Demo:
@@ -34,17 +44,28 @@ class Demo:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self.log = log
-        command = [sys.executable, "-m", "flask_redis_events", "demo", "--port", str(self.port)]
-        environ = {k: v for k, v in os.environ.items() if k != "REDIS_EVENTS_URL"} | environment
-        with log.open("wb") as output:
+        self.environment = environment
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                command, env=environ, stdout=output, stderr=subprocess.STDOUT
+                [*COMMAND, "--port", str(self.port)],
+                env=without_redis() | self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
-        wait_until(lambda: self.url in log.read_text(), 30, log.read_text)
+        wait_until(lambda: self.url in self.log.read_text(), 30, self.log.read_text)
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
         self.process.wait(15)
+
+    def family(self) -> list[psutil.Process]:
+        """Return all that it started: a Redis, gunicorn and two workers, the publisher."""
+        parent = psutil.Process(self.process.pid)
+        wait_until(lambda: len(parent.children(recursive=True)) >= 5)
+        return parent.children(recursive=True)
 
 
 @pytest.fixture
@@ -68,7 +89,7 @@ def errors(page: WebDriver) -> list[str]:
 
 
 def is_live(page: WebDriver) -> bool:
-    return text(page, "#status") == "live"
+    return text(page, "#state") == "live"
 
 
 def statuses(page: WebDriver, url: str) -> list[int]:
@@ -116,7 +137,7 @@ def test_a_finished_job_is_not_asked_for_again(demo: Demo, browse: Browse):
     """The browser that comes back after the end is answered 204: that is its last request."""
     page = browse()
     page.get(demo.url)
-    wait_until(lambda: text(page, "#status") == "live", 15)
+    wait_until(lambda: text(page, "#state") == "live", 15)
     page.find_element(By.ID, "start").click()
     wait_until(lambda: page.find_elements(By.CSS_SELECTOR, "#running a"), 10)
     link = page.find_element(By.CSS_SELECTOR, "#running a").get_attribute("href")
@@ -127,14 +148,22 @@ def test_a_finished_job_is_not_asked_for_again(demo: Demo, browse: Browse):
 
     assert text(page, "#percent") == "100 %"
     assert statuses(page, f"{link}/events") == [200, 204]
-    assert "the stream is over" in text(page, "#status")
+    assert "the stream is over" in text(page, "#state")
+    assert errors(page) == []
+
+    late = browse()
+    late.get(link)
+    wait_until(lambda: script(late, "window.job.source.readyState") == 2, 15)
+
+    assert text(late, "#percent") == "100 %"
+    assert "the stream is over" in text(late, "#state")
 
 
 def test_a_worker_that_dies_is_not_missed(demo: Demo, browse: Browse):
     """The page reconnects to another one, and no figure is lost or shown twice."""
     page = browse()
     page.get(demo.url)
-    wait_until(lambda: text(page, "#status") == "live", 15)
+    wait_until(lambda: text(page, "#state") == "live", 15)
     page.execute_script(
         "window.ids = []; window.demo.source.addEventListener('metrics',"
         " e => window.ids.push(JSON.parse(e.data).t))"
@@ -157,17 +186,97 @@ def test_a_worker_that_dies_is_not_missed(demo: Demo, browse: Browse):
     assert max(gaps) < 1.9
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_everything(demo: Demo, number: signal.Signals):
-    """Redis, gunicorn with its workers, the publisher: none is left, and nothing is said."""
-    parent = psutil.Process(demo.process.pid)
-    wait_until(lambda: len(parent.children(recursive=True)) >= 5)
-    children = parent.children(recursive=True)
-    demo.process.send_signal(number)
+def test_a_page_waits_for_the_server(demo: Demo, browse: Browse):
+    """A page that is open when the demo ends, and for long, is live again with the next one."""
+    page = browse()
+    page.get(demo.url)
+    wait_until(lambda: is_live(page), 15)
+    page.execute_script("window.mark = true")
+    shown = script(page, "window.demo.counts.metrics")
+    demo.stop()
+    opened = script(page, "window.demo.opened")
+    page.execute_script("window.demo.silentFor(60)")
+    wait_until(lambda: script(page, "window.demo.opened") > opened, 10)
+
+    assert text(page, "#state") == "reconnecting"
+
+    demo.start()
+    wait_until(lambda: script(page, "window.demo.counts.metrics") > shown + 1, 30)
+
+    assert script(page, "window.mark")
+    assert is_live(page)
+
+
+def test_a_job_outlives_its_redis(own_redis_server: RedisServer, tmp_path: Path, browse: Browse):
+    """Redis is restarted under a job, and forgets everything: the page still sees the end."""
+    demo = Demo(tmp_path / "demo.log", REDIS_EVENTS_URL=own_redis_server.url)
+    try:
+        page = browse()
+        page.get(demo.url)
+        wait_until(lambda: is_live(page), 15)
+        page.find_element(By.ID, "start").click()
+        wait_until(lambda: "%" in text(page, "#running"), 10)
+        own_redis_server.restart()
+        wait_until(lambda: "done" in text(page, "#running"), 40)
+    finally:
+        demo.stop()
+
+    assert "Traceback" not in demo.log.read_text()
+
+
+def test_a_job_that_is_unknown_is_said(demo: Demo, browse: Browse):
+    """Its page does not wait for ever for a job that never was."""
+    page = browse()
+    page.get(f"{demo.url}jobs/00000000-0000-4000-8000-000000000000")
+
+    assert "no such job" in text(page, "body")
+
+
+def test_an_old_chat_line_replays_no_figures(demo: Demo, browse: Browse):
+    """The stream of a fresh page goes on after its history, however old the last line is."""
+    page, late = browse(), browse()
+    page.get(demo.url)
+    wait_until(lambda: is_live(page), 15)
+    page.find_element(By.NAME, "name").send_keys("Ada")
+    page.find_element(By.NAME, "text").send_keys("early", Keys.ENTER)
+    wait_until(lambda: "early" in text(page, "#lines"), 10)
+    said = script(page, "window.demo.counts.metrics")
+    wait_until(lambda: script(page, "window.demo.counts.metrics") >= said + 4, 15)
+
+    late.get(demo.url)
+    wait_until(lambda: script(late, "window.demo.counts.metrics") >= 1, 15)
+
+    shown, streamed = script(late, "[window.demo.points(), window.demo.counts.metrics]")
+    assert shown - streamed >= 4
+    assert text(late, "#lines").count("early") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("times", [1, 3])
+def test_ctrl_c_ends_everything(demo: Demo, number: signal.Signals, times: int):
+    """None of its processes is left, and nothing is said; insisting changes neither."""
+    family = demo.family()
+    for _ in range(times):
+        demo.process.send_signal(number)
 
     assert demo.process.wait(15) == 0
-    assert psutil.wait_procs(children, 5)[1] == []
-    assert "Traceback" not in demo.log.read_text()
+    assert psutil.wait_procs(family, 5)[1] == []
+    assert demo.log.read_text().strip().endswith("(Ctrl-C ends it)")
+
+
+@pytest.mark.parametrize(
+    "victim, name",
+    [("redis-server", "Redis"), ("gunicorn", "gunicorn"), ("publisher", "the publisher")],
+)
+def test_a_child_that_dies_ends_the_demo(demo: Demo, victim: str, name: str):
+    """It says which one, and the others are ended."""
+    family = demo.family()
+    direct = [child for child in family if child.ppid() == demo.process.pid]
+    next(child for child in direct if victim in " ".join(child.cmdline())).kill()
+
+    assert demo.process.wait(15) == 1
+    assert f"{name} has ended" in demo.log.read_text()
+    assert [left for left in psutil.wait_procs(family, 5)[1] if left.is_running()] == []
 
 
 def test_without_a_redis_the_embedded_one_serves(tmp_path: Path):
@@ -178,6 +287,7 @@ def test_without_a_redis_the_embedded_one_serves(tmp_path: Path):
     try:
         with SSEClient(demo.url + "events") as client:
             assert client.next(10).event == "ready"
+            assert client.next(10).event == "worker"
             assert client.next(10).event == "metrics"
     finally:
         demo.stop()
@@ -188,9 +298,40 @@ def test_without_a_redis_the_embedded_one_serves(tmp_path: Path):
 
 def test_a_port_that_is_taken_is_said(demo: Demo):
     """The message names the port and the option."""
-    command = [sys.executable, "-m", "flask_redis_events", "demo", "--port", str(demo.port)]
-    second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    second = refused("--port", str(demo.port))
 
     assert second.returncode == 1
     assert f"Port {demo.port}" in second.stderr
     assert "--port" in second.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, environment, said",
+    [
+        (["--port", "99999"], {}, "from 0 to 65535"),
+        (["--workers", "0"], {}, "from 1 to 64"),
+        (["--host", "203.0.113.9"], {}, "--host"),
+        ([], {"REDIS_EVENTS_URL": "memory://"}, "no other process can reach"),
+        ([], {"REDIS_EVENTS_URL": "nonsense"}, "must be a URL"),
+    ],
+    ids=["port", "workers", "host", "memory", "url"],
+)
+def test_what_cannot_work_is_said(arguments: list[str], environment: dict[str, str], said: str):
+    """Nothing is started, and the message says what to change."""
+    demo = refused(*arguments, **environment)
+
+    assert demo.returncode in (1, 2)
+    assert said in demo.stderr
+    assert "Traceback" not in demo.stderr
+
+
+def refused(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a demo that is not to start."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=without_redis() | environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )

@@ -3,9 +3,12 @@
 
 const $ = (id) => document.getElementById(id);
 const MINUTE = 60;
-const counts = { metrics: 0, chat: 0, job: 0, ready: 0, heartbeat: 0, reset: 0, reconnect: 0 };
-const seen = { metrics: [0, 0], chat: [0, 0] };  // the newest id of each kind
-window.demo = { counts, points: () => plots.cpu.data[0].length, last: () => plots.cpu.data[0].at(-1) };
+const SILENCE = 20;  // seconds; heartbeats come every 5
+const AGAIN = 3;  // seconds
+const counts = { metrics: 0, chat: 0, job: 0, worker: 0, ready: 0, heartbeat: 0, reset: 0, reconnect: 0 };
+let seen;  // the newest id of each kind
+// For tests.
+window.demo = { counts, opened: 0, silentFor: (seconds) => { heardAt -= seconds * 1000; }, points: () => plots.cpu?.data[0].length ?? 0, last: () => plots.cpu?.data[0].at(-1) };
 
 // ---- the plots ------------------------------------------------------------------------------
 
@@ -19,9 +22,18 @@ const bytes = (n) => {
 
 const clock = (t) => new Date(t * 1000).toLocaleTimeString("en-GB");
 
+// Colours are functions, so that a change of the colour scheme is a redraw.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const named = (name) => () => style(name);
+const ofCore = (core) => () => `hsl(${225 + core * 137.5} 65% ${dark.matches ? 68 : 50}%)`;
+const line = (label, colour, { filled = true } = {}) => ({
+  label, stroke: colour, width: 1.6, points: { show: false },
+  fill: filled ? () => `color-mix(in srgb, ${colour()} 18%, transparent)` : undefined,
+});
+
 function plot(id, series, { values, max } = {}) {
   const box = $(id);
-  const axis = { stroke: style("--quiet"), grid: { stroke: style("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
+  const axis = { stroke: named("--quiet"), grid: { stroke: named("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
   const chart = new uPlot({
     width: box.clientWidth, height: box.clientHeight,
     legend: { show: false }, cursor: { y: false },
@@ -30,17 +42,32 @@ function plot(id, series, { values, max } = {}) {
     series: [{}, ...series],
   }, [[], ...series.map(() => [])], box);
   new ResizeObserver(() => chart.setSize({ width: box.clientWidth, height: box.clientHeight })).observe(box);
+  if (series.length > 1) addLegend(box, series);
   return chart;
 }
 
-const line = (label, colour, fill) => ({ label, stroke: colour, width: 1.6, fill, points: { show: false } });
-const wash = (colour) => `color-mix(in srgb, ${colour} 18%, transparent)`;
+function addLegend(box, series) {
+  const legend = document.createElement("p");
+  legend.className = "legend";
+  for (const { label, stroke } of series) {
+    const entry = document.createElement("span");
+    const mark = document.createElement("i");
+    mark.style.background = stroke();
+    dark.addEventListener("change", () => { mark.style.background = stroke(); });
+    entry.append(mark, label);
+    legend.append(entry);
+  }
+  box.after(legend);
+}
+
 const plots = {
   cpu: null,  // made with the first figures: they tell how many cores there are
-  memory: plot("memory", [line("used", style("--a"), wash(style("--a")))], { values: bytes }),
-  network: plot("network", [line("in", style("--a"), wash(style("--a"))), line("out", style("--b"))], { values: bytes }),
-  load: plot("load", [line("load", style("--a"), wash(style("--a")))]),
+  memory: plot("memory", [line("used", named("--a"))], { values: bytes }),
+  network: plot("network", [line("in", named("--a")), line("out", named("--b"), { filled: false })], { values: bytes }),
+  load: plot("load", [line("load", named("--a"))]),
 };
+const charts = () => Object.values(plots).filter(Boolean);
+dark.addEventListener("change", () => charts().forEach((chart) => chart.redraw()));
 
 function append(chart, t, values) {
   const data = chart.data.map((column, index) => [...column, index ? values[index - 1] : t].slice(-MINUTE));
@@ -49,10 +76,7 @@ function append(chart, t, values) {
 
 function showFigures(figures) {
   if (!plots.cpu) {
-    const cores = figures.cpu.map((_, core) => {
-      const colour = `hsl(${225 + core * 137.5} 65% ${matchMedia("(prefers-color-scheme: dark)").matches ? 68 : 50}%)`;
-      return line(`core ${core}`, colour, figures.cpu.length < 3 ? wash(colour) : undefined);
-    });
+    const cores = figures.cpu.map((_, core) => line(`core ${core}`, ofCore(core), { filled: figures.cpu.length < 3 }));
     plots.cpu = plot("cpu", cores, { max: 100, values: (v) => `${v} %` });
   }
   append(plots.cpu, figures.t, figures.cpu);
@@ -86,7 +110,7 @@ function showJob(job) {
     const link = document.createElement("a");
     link.href = `jobs/${encodeURIComponent(job.id)}`;
     link.target = "_blank";
-    link.textContent = job.id;
+    link.textContent = job.id.slice(0, 8);
     const bar = document.createElement("progress");
     bar.max = 100;
     row.append(link, document.createElement("span"));
@@ -119,14 +143,19 @@ $("start").addEventListener("click", () => post("jobs").catch(() => setStatus("l
 
 // ---- the stream -----------------------------------------------------------------------------
 
+const show = { metrics: showFigures, chat: showLine, job: showJob };
+let source = null, last = null, heard = null;
 let heardAt = Date.now();
+
 function setStatus(state, text) {
   $("status").dataset.state = state;
-  $("status").lastElementChild.textContent = text;
+  $("state").textContent = text;
 }
 
 function note(event) {
   heardAt = Date.now();
+  heard = event.type;
+  last = event.lastEventId || last;
   counts[event.type] += 1;
   const item = document.createElement("li");
   const name = document.createElement("b");
@@ -147,34 +176,58 @@ function isNew(kind, id) {
   return true;
 }
 
-function show(kind, id, data) {
-  if (!isNew(kind, id)) return;
-  kind === "metrics" ? showFigures(data) : showLine(data);
+function maybeShow(kind, id, data) {
+  if (isNew(kind, id)) show[kind](data);
 }
 
 function open(after) {
-  const source = new EventSource(after ? `events?last_event_id=${encodeURIComponent(after)}` : "events");
-  const on = (type, react) => source.addEventListener(type, (event) => { note(event); react?.(JSON.parse(event.data), event); });
-  on("metrics", (data, event) => show("metrics", event.lastEventId, data));
-  on("chat", (data, event) => show("chat", event.lastEventId, data));
-  on("job", showJob);
+  source?.close();
+  heardAt = Date.now();
+  last = after;
+  source = new EventSource(after ? `events?last_event_id=${encodeURIComponent(after)}` : "events");
+  const on = (type, react) => source.addEventListener(type, (event) => { note(event); react?.(JSON.parse(event.data), event.lastEventId); });
+  for (const kind of Object.keys(show)) on(kind, (data, id) => maybeShow(kind, id, data));
   on("ready", () => setStatus("live", "live"));
+  on("worker", ({ pid }) => { $("worker").textContent = `worker ${pid}`; });
   on("heartbeat");
-  on("reset", (data) => setStatus("live", `live, after a reset (${data.reason})`));
+  on("reset", start);  // messages are missing: the page loads its state anew
   on("reconnect", () => setStatus("waiting", "moving to another worker"));
   source.onerror = () => setStatus("lost", "reconnecting");
   window.demo.source = source;
-  // Heartbeats come every 5 s: silence much longer than that is a connection that is gone.
-  setInterval(() => {
-    if (Date.now() - heardAt < 20000) return;
-    heardAt = Date.now();
-    source.close();
-    location.reload();
-  }, 1000);
+  window.demo.opened += 1;
 }
 
-fetch("history").then((response) => response.json()).then(({ metrics, chat, after }) => {
-  for (const [id, data] of metrics) show("metrics", id, data);
-  for (const [id, data] of chat) show("chat", id, data);
-  open(after);
-}).catch(() => open(null));
+// EventSource comes back by itself, but for two cases: an answer other than 200 closes it, and a
+// connection that died without an end it cannot see.
+setInterval(() => {
+  const silent = Math.round((Date.now() - heardAt) / 1000);
+  $("heard").textContent = heard ? `${heard} ${silent} s ago` : "";
+  if (source && silent >= (source.readyState === EventSource.CLOSED ? AGAIN : SILENCE)) open(last);
+}, 1000);
+
+// A page in the back/forward cache would keep its stream open, and nobody would read it.
+addEventListener("pagehide", () => source?.close());
+addEventListener("pageshow", (event) => { if (event.persisted) start(); });
+
+async function start() {
+  source?.close();
+  source = null;
+  let state;
+  try {
+    const response = await fetch("history");
+    if (!response.ok) throw new Error(`history: ${response.status}`);
+    state = await response.json();
+  } catch (error) {
+    setStatus("lost", "reconnecting");
+    setTimeout(start, AGAIN * 1000);
+    return;
+  }
+  seen = { metrics: [0, 0], chat: [0, 0], job: [0, 0] };
+  for (const chart of charts()) chart.setData(chart.data.map(() => []));
+  $("lines").replaceChildren();
+  $("running").replaceChildren();
+  for (const kind of Object.keys(show)) for (const [id, data] of state[kind]) maybeShow(kind, id, data);
+  open(state.after);
+}
+
+start();
