@@ -69,6 +69,8 @@ class Reader:
         #: What has not been sent yet: whether to subscribe, and to which channels.
         self._intents: list[tuple[bool, list[Channel]]] = []
         self._heard_at = time.monotonic()
+        #: Whether the log has been told that there is no connection.
+        self._away = False
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -178,6 +180,9 @@ class Reader:
             if self._stopped.is_set() or (missing and deadline.passed):
                 raise BrokerError(f"Redis did not acknowledge {len(missing)} channels in time.")
         self._heard_at = time.monotonic()
+        if self._away:
+            log.warning("The connection for events is back.")
+        self._away = False
         self._metrics.count("connected")
         signals.broker_connected.send(self._sender, seconds=time.monotonic() - started)
         return early
@@ -190,7 +195,10 @@ class Reader:
             self._intents.clear()
         if not self._stopped.is_set():
             self._metrics.count("lost")
-            log.warning("The connection for events is lost, and is made again: %s", error)
+            # Once for each outage; what follows are the attempts to end it.
+            if not self._away:
+                log.warning("The connection for events is lost, and is made again: %s", error)
+            self._away = True
             signals.broker_lost.send(self._sender, exception=error)
 
     # -- what arrives ------------------------------------------------------------------------------
@@ -261,8 +269,6 @@ class Reader:
         log.warning("Messages up to %s were lost with another master of Redis.", witness.id)
         fork = b":forked %s\n\n" % str(witness.id).encode()
         self._broker.publish(TICKS, fork, persist=False)
-
-    # -- what the prober sees ----------------------------------------------------------------------
 
     @property
     def silence(self) -> float:

@@ -156,7 +156,9 @@ class Takeover:
     def __init__(self, response: Any, environ: Mapping[str, Any]) -> None:
         self.chunked: bool = response.chunked
         worker = _worker()
-        self._worker = worker if worker is not None and worker.log.access_log_enabled else None
+        # Older gunicorns do not say; their logger writes no line all the same.
+        logs = worker is not None and getattr(worker.log, "access_log_enabled", True)
+        self._worker = worker if logs else None
         if self._worker is None:
             return
         named = _named(worker.cfg.access_log_format)
