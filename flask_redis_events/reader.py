@@ -80,8 +80,7 @@ class Reader:
     def stop(self) -> None:
         """End for good."""
         self._stopped.set()
-        with self._lock:
-            feed = self._feed
+        feed = self._feed
         if feed is not None:
             feed.close()
 
