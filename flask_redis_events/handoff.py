@@ -119,7 +119,12 @@ class HandedOff:
         """Write a heartbeat if the client is idle; say whether it was."""
         if self._rest or self.closed is not None:
             return False
-        self._write(control.heartbeat(position if self.numbered else None))
+        if not self.numbered:
+            position = None
+        elif position is not None and self.floor is not None:
+            # From history it may have come further than this worker has live.
+            position = max(position, self.floor)
+        self._write(control.heartbeat(position))
         return True
 
     def lose(self, until: Position, reason: str, *, restart: Position | None = None) -> bool:

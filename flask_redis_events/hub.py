@@ -27,6 +27,11 @@ from .subscription import Subscription
 from .ticker import Ticker, Timed
 
 
+def _newest(position: Position | None, floor: Position | None) -> Position | None:
+    """Return a position that does not take back what a client had from history."""
+    return position if position is None or floor is None else max(position, floor)
+
+
 class Hub:
     """Brings subscriptions and the reader together.  Every method may be called from anywhere."""
 
@@ -114,6 +119,7 @@ class Hub:
         """Register for the subscription's channels; it is `live` once Redis acknowledged them."""
         with self.lock:
             audience, fresh = self._registry.add(subscription)
+            subscription.first = bool(fresh) or not self._reader.ready(audience)
             self._reader.subscribe(fresh)
             self._reader.maybe_begin(audience, [subscription])
             if not self._reading:
@@ -137,7 +143,8 @@ class Hub:
         """Queue a heartbeat for an idle client, with the position that its inbox has come to."""
         # Under the lock: a message delivered in between would be older than the position.
         with self.lock:
-            mailbox.beat(self.position if inbox.channels and inbox.idle else None)
+            position = self.position if inbox.channels and inbox.idle else None
+            mailbox.beat(_newest(position, inbox.floor))
 
     def recall(
         self, channels: frozenset[Channel], cursor: Position

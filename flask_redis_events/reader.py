@@ -36,7 +36,6 @@ log = logging.getLogger("flask_redis_events")
 ANSWER = 5.0
 #: Bytes of the last messages that are kept in memory, for clients that come back.
 TAIL = 4 * 1024 * 1024
-_TICKS = Channel(TICKS)
 
 
 class Reader:
@@ -80,9 +79,8 @@ class Reader:
     def stop(self) -> None:
         """End for good."""
         self._stopped.set()
-        feed = self._feed
-        if feed is not None:
-            feed.close()
+        if self._feed is not None:
+            self._feed.close()
 
     def subscribe(self, channels: list[Channel]) -> None:
         """Ask for channels; without a connection, the next one asks for all there are."""
@@ -94,9 +92,13 @@ class Reader:
         if channels:
             self.sequence.forget(channels)
 
+    def ready(self, audience: Audience) -> bool:
+        """Say whether all channels of an audience are acknowledged."""
+        return self._feed is not None and self._acknowledged.issuperset(audience.channels)
+
     def maybe_begin(self, audience: Audience, members: Iterable[Member]) -> None:
         """Let members of an audience begin, if all its channels are acknowledged."""
-        if self._feed is None or not self._acknowledged.issuperset(audience.channels):
+        if not self.ready(audience):
             return
         for member in members:
             if not member.live.is_set():
@@ -163,7 +165,7 @@ class Reader:
         with self._lock:
             wanted = self._registry.channels
             if self._broker.numbered:
-                wanted.append(_TICKS)
+                wanted.append(Channel(TICKS))
             self._unacknowledged = Counter(wanted)
             self._intents.clear()
             self._feed = feed
@@ -199,8 +201,6 @@ class Reader:
                 log.warning("The connection for events is lost, and is made again: %s", error)
             self._away = True
             signals.broker_lost.send(self._sender, exception=error)
-
-    # -- what arrives ------------------------------------------------------------------------------
 
     def _receive(self, received: list[Received]) -> None:
         """Take in a batch: put each message to those who hear it, then write once to each."""

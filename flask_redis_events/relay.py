@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
@@ -16,9 +17,11 @@ from . import concurrency, control
 from .callbacks import Runner
 from .channel_stream import ChannelStream, OnMessage
 from .channels import Channel, local_channel
-from .exceptions import SubscriptionClosed
-from .message import Batch, Message
+from .concurrency import backoff
+from .exceptions import BrokerError, SubscriptionClosed
+from .message import Batch, Message, Position
 from .options import Options
+from .resume import begin
 from .subscription import Subscription
 
 
@@ -62,8 +65,9 @@ class Relay:
     def _run(self) -> None:
         inbox, hub = self.inbox, self._runner.hub
         inbox.live.wait()
+        beginning = self._beginning()
         with hub.lock:
-            inbox.start(inbox.floor)
+            inbox.start(beginning)
             self._begun = True
             for member in self._waiting:
                 self._begin(member)
@@ -76,6 +80,14 @@ class Relay:
         finally:
             inbox.close("ended")
             hub.leave(inbox)
+
+    def _beginning(self) -> Position | None:
+        while self.inbox.closed is None:
+            try:
+                return begin(self._runner.hub, self.inbox, self.channels).position
+            except BrokerError:
+                time.sleep(backoff(3))
+        return self.inbox.floor
 
     def _pass_on(self, batches: list[Batch]) -> None:
         hub = self._runner.hub

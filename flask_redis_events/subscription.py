@@ -40,6 +40,8 @@ class Subscription:
         self.on_drop: Callable[[int], None] | None = None
         #: What is not newer than this is not for this client: it had it from history.
         self.floor: Position | None = None
+        #: Whether it waited for its channels, as nobody in this worker heard all of them.
+        self.first = False
         #: Set when Redis has acknowledged all its channels, or when it is closed.
         self.live = threading.Event()
         # Guards all below: the hub and its ticker put in, the stream takes out.
@@ -137,6 +139,9 @@ class Subscription:
                 return False
             if not self.numbered:
                 position = None
+            elif position is not None and self.floor is not None:
+                # From history it may have come further than this worker has live.
+                position = max(position, self.floor)
             self._queue.append(control.heartbeat(position))
             self._filled.set()
             return True

@@ -175,6 +175,15 @@ def test_a_heartbeat_is_for_the_idle():
     assert not subscription.beat(Position(7))
 
 
+def test_a_heartbeat_moves_no_cursor_back():
+    """A client that had history from beyond this worker's position keeps its own."""
+    subscription = Subscription(held=True)
+    subscription.start(Position(9))
+    subscription.beat(Position(5))
+
+    assert subscription.take(0)[0].position == Position(9)
+
+
 def test_a_client_without_ids_gets_a_comment():
     """Where there is no position to move, the heartbeat is a comment without a blank line."""
     subscription = Subscription(numbered=False)
