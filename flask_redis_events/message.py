@@ -39,7 +39,8 @@ class Position(NamedTuple):
 # Redis' stream ids are two unsigned 64-bit numbers; Lua counts exactly up to 2**53 (16 digits).
 _POSITION = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 _ENVELOPE = re.compile(
-    rb":(?:-|([0-9]{1,15})-([0-9]{1,15})) (?:-|([0-9]{1,15})-([0-9]{1,15}))(?: ([^\n]*))?\n"
+    rb":(?:-|(([0-9]{1,15})-([0-9]{1,15}))) (?:-|([0-9]{1,15})-([0-9]{1,15}))(?: ([^\n]*))?\n"
+    rb"(?(1)(?=id: \1\n))"  # the frame's own id, if there is one, is the envelope's
 )
 _UNREAD = object()
 
@@ -81,11 +82,12 @@ class Message:
 
     @classmethod
     def from_payload(cls, channel: str, payload: bytes) -> Message:
-        """Read what came over pub/sub; a payload without an envelope is foreign, and is data."""
+        """Read what came over pub/sub; what is no envelope and whole frame is foreign: data."""
         found = _ENVELOPE.match(payload)
-        if found is None:
+        # A frame without its end would run into the next one.
+        if found is None or not payload.endswith(b"\n\n", found.end()):
             return cls(channel, wire.encode(payload.decode("utf-8", "replace")))
-        ms, seq, prev_ms, prev_seq, key = found.groups()
+        _, ms, seq, prev_ms, prev_seq, key = found.groups()
         return cls(
             channel,
             payload[found.end() :],

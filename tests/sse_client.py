@@ -393,6 +393,9 @@ class EventSource:
             self._events += events
             if client.decoder.retry is not None:
                 self._retry = client.decoder.retry
+            # That of the events taken: the decoder may be ahead, and a page that is closed in the
+            # midst of what it received never had the rest.
+            id = events[-1].last_event_id if events else client.decoder.last_event_id
             # Browsers keep the id of the connection before, until this one has an id.
-            self._last_event_id = client.decoder.last_event_id or self._last_event_id
+            self._last_event_id = id or self._last_event_id
             self._changed.notify_all()

@@ -253,6 +253,14 @@ def test_nobody_there_is_an_error():
     assert (status, figures["errors"]) == (1, {"connection refused": 3})
 
 
+def test_what_comes_with_the_head_is_timed_too():
+    """A server may be faster than the client reads."""
+    with answering(HEAD + chunk(b'data: {"t": 1.0}\n\n') + b"0\r\n\r\n") as (url, _):
+        _, figures = result(command(url, "-c", "1", "--no-reconnect", "--seconds", "5", "--json"))
+
+    assert (figures["messages"], figures["latency"]["count"]) == (1, 1)
+
+
 def test_the_table_is_for_people():
     """Without --json there is a line for each figure, and nothing on standard error."""
     with answering(HEAD + chunk(MESSAGE) + b"0\r\n\r\n") as (url, _):

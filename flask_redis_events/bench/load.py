@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from . import limits
+from .blocks import Blocks
 from .client import BadAnswer, Client
 from .figures import Figures, Tally
 from .target import Target
@@ -198,6 +199,9 @@ class Load:
         if blocks is None:
             self._read_head(client, data)
             return
+        self._count(client, blocks, data)
+
+    def _count(self, client: Client, blocks: Blocks, data: bytes) -> None:
         messages = blocks.take(data)
         self.tally.messages += messages
         if client.sampled and messages:
@@ -225,9 +229,7 @@ class Load:
             client.opened = True
             self.tally.opened += 1
         if body and client.blocks is not None:
-            self.tally.messages += client.blocks.take(body)
-            if client.blocks.over:
-                self._lose(client, None)
+            self._count(client, client.blocks, body)
 
     def _lose(self, client: Client, error: str | None) -> None:
         """Take note of a stream's end; the browser comes back, unless it was told not to."""

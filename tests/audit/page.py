@@ -107,7 +107,8 @@ class Page(EventSource):
             verdict.stopped += 1
             verdict.note("stopped", self.name, [refused])
         had = expand(self.events, ledger.positions, gathered=self.asked.gathers)
-        judge(verdict, self.name, had, self.wanted(ledger))
+        name = f"{self.name} (closed early)" if self.left else self.name
+        judge(verdict, name, had, self.wanted(ledger))
 
     def _run(self) -> None:
         try:
