@@ -3,6 +3,8 @@
 The generator runs in a greenlet of its own, as it may wait for a message while the stream has a
 heartbeat to send.  It cannot get ahead of what it says: a frame's id is that of the last message
 taken before it, so what it has only gathered so far is given again to a client that comes back.
+Nor does it run ahead of its client: while that does not read, what comes waits in the inbox, and a
+full inbox does what the stream's overflow policy says.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class Messages:
     Where the stream is over, waiting raises `GeneratorExit`, as closing the generator would.
     """
 
-    def __init__(self, app: Flask, inbox: Subscription) -> None:
+    def __init__(self, app: Flask, inbox: Subscription, pass_on: Callable[[Batch], object]) -> None:
         #: The channel of the last message.
         self.channel: str | None = None
         #: The SSE event name that the last message was emitted with.
@@ -41,6 +43,8 @@ class Messages:
         self.taken = 0
         self._app = app
         self._inbox = inbox
+        #: Takes what is not for the generator: the `reset` that tells of what is missing.
+        self._pass_on = pass_on
         self._ready: deque[Message] = deque()
         self._context: AppContext | None = None
 
@@ -95,6 +99,8 @@ class Messages:
         while not self._ready:
             for batch in self._inbox.take(deadline.left):
                 self._ready.extend(batch.messages)
+                if not batch.messages:
+                    self._pass_on(batch)
             if deadline.passed:
                 return
 
@@ -123,6 +129,8 @@ class PullStream(ChannelStream):
 
     def _listen(self) -> None:
         self.inbox.on_drop = self.hub.report_dropped
+        # A generator that falls behind ends as a client does: it resumes, and misses nothing.
+        self.inbox.on_close = self.mailbox.close
         super()._listen()
 
     def _leave(self) -> None:
@@ -135,7 +143,7 @@ class PullStream(ChannelStream):
 
     def _pump(self) -> None:
         # One for all attempts: what it has taken from the inbox is not lost with a generator.
-        messages = Messages(self.runner.app, self.inbox)
+        messages = Messages(self.runner.app, self.inbox, self.mailbox.offer)
         while self.mailbox.closed is None:
             taken = messages.taken
             generator = self._function(messages)
@@ -170,3 +178,4 @@ class PullStream(ChannelStream):
             if not messages.waiting:
                 # Otherwise a heartbeat could move the position past what the generator has not had.
                 self.inbox.commit()
+            self.mailbox.wait_for_room()

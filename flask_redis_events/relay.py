@@ -103,6 +103,8 @@ class Relay:
                     last = control.end(self.inbox.floor if self._numbered else None)
                     hub.dismiss(self.channel, "ended", last=last)
                     return
+            # Members whose sockets take it are not to fall behind over what has piled up here.
+            concurrency.let_others_run()
         self.inbox.commit()
 
     def render(self, runner: Runner, messages: tuple[Message, ...]) -> Iterator[Message]:

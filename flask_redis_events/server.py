@@ -49,18 +49,18 @@ def stream_limit() -> int | None:
 
 
 class ClientSocket:
-    """A client's plain TCP or Unix connection, by a descriptor of our own.
+    """A client's plain TCP or Unix connection, by its descriptor.
 
     `watch` tells at once when the client leaves; `cut` ends the connection also under a writer that
-    is blocked; `finish` makes the server close it after the response.
+    is blocked; `finish` makes the server close it after the response.  Until `keep`, the descriptor
+    is the server's, which closes it after the response's own `close`, and so after `release`.
     """
 
-    __slots__ = ("_junk", "_readable", "_writable", "fd")
+    __slots__ = ("_junk", "_kept", "_readable", "_writable", "fd")
 
     def __init__(self, fd: int) -> None:
-        # A duplicate that no socket object waits on: shutting it down shuts the connection down,
-        # and does not raise in the greenlet that waits on the server's own socket object.
-        self.fd = os.dup(fd)
+        self.fd = fd
+        self._kept = False
         self._readable: Any = None
         self._writable: Any = None
         self._junk = 0
@@ -75,6 +75,20 @@ class ClientSocket:
         if not str(environ.get("SERVER_PROTOCOL", "")).startswith("HTTP/1"):
             return None
         return cls(sock.fileno())
+
+    def keep(self) -> bool:
+        """Keep the connection open when the server closes its own descriptor, and watch it anew.
+
+        False where this process may have no more descriptors.
+        """
+        try:
+            fd = os.dup(self.fd)
+        except OSError:
+            return False
+        self._readable = _stop(self._readable)
+        self.fd = fd
+        self._kept = True
+        return True
 
     def watch(self, gone: Callable[[], None]) -> bool:
         """Call `gone` when the client closes; False where nothing can watch (no gevent)."""
@@ -117,11 +131,11 @@ class ClientSocket:
         self._shutdown(socket.SHUT_RD)
 
     def release(self) -> None:
-        """Let go of the connection; idempotent.  It is closed if the server has closed its own."""
+        """Let go of the connection, and close it where it was kept; idempotent."""
         self._readable = _stop(self._readable)
         self._writable = _stop(self._writable)
         fd, self.fd = self.fd, -1
-        if fd >= 0:
+        if self._kept and fd >= 0:
             os.close(fd)
 
     def _shutdown(self, how: int) -> None:

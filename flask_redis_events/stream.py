@@ -113,7 +113,7 @@ class Stream:
     def hand_off(self, takeover: Takeover) -> bool:
         """Let the hub write the client's socket from here on, if that is right for this stream."""
         client = self._socket
-        if client is None or not self.shareable:
+        if client is None or not self.shareable or not client.keep():
             return False
         member = HandedOff(
             self.runner,

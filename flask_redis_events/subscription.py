@@ -54,6 +54,8 @@ class Subscription:
         self._overflow: Batch | None = None
         self._closed: str | None = None
         self._uncommitted = False
+        #: Set when somebody waits for room, and there is some.
+        self._room: threading.Event | None = None
 
     @property
     def closed(self) -> str | None:
@@ -180,7 +182,21 @@ class Subscription:
             elif not taken:
                 raise SubscriptionClosed(self._closed)
             self._uncommitted = True
+            self._make_room()
         return taken
+
+    def wait_for_room(self) -> None:
+        """Wait until it is at most half full, or closed: for who could fill it at any speed."""
+        with self._lock:
+            if self._closed is not None or self._size <= self.limit // 2:
+                return
+            room = self._room = threading.Event()
+        room.wait()
+
+    def _make_room(self) -> None:
+        if self._room is not None:
+            self._room.set()
+            self._room = None
 
     def commit(self) -> None:
         """Say that what was taken has gone out, so that heartbeats may move the position."""
@@ -199,6 +215,7 @@ class Subscription:
                 self._queue.append(last)
             self._filled.set()
             self.live.set()
+            self._make_room()
         if self.on_close is not None:
             self.on_close(reason)
         return True

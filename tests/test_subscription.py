@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from flask_redis_events import control
@@ -213,3 +215,19 @@ def test_after_the_clock_went_back_positions_restart():
 
     assert taken[0].data.startswith(b"id: 50-0\nevent: reset\n")
     assert ids(taken) == [51]
+
+
+@pytest.mark.parametrize("make_room", [lambda s: s.take(0), lambda s: s.close("gone")])
+def test_who_may_fill_it_at_any_speed_waits_for_room(make_room: Callable[[Subscription], object]):
+    """Until what is there has been taken, or nobody will take it."""
+    subscription = Subscription(limit=batch(1).size)
+    subscription.wait_for_room()
+    subscription.offer(batch(1))
+    waiting = spawn("test", subscription.wait_for_room)
+    waiting.join(0.05)
+    assert waiting.is_alive()
+
+    make_room(subscription)
+    waiting.join(5)
+
+    assert not waiting.is_alive()

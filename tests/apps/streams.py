@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -178,6 +179,16 @@ def add_callbacks(app: Flask) -> None:
                 messages.get()
 
         return first_only
+
+    @app.get("/slow/<name>")
+    @events.stream("{name}", heartbeat=0.3)
+    def slow(name: str) -> Callable[[Messages], Iterator[Any]]:
+        def thoughtful(messages: Messages) -> Iterator[Any]:
+            for message in messages:
+                time.sleep(0.3)
+                yield message[0]
+
+        return thoughtful
 
     @app.get("/iterate/<name>")
     @events.stream("{name}")

@@ -1,6 +1,6 @@
 """Ten thousand clients to whom nothing happens but heartbeats, every fifteen seconds.
 
-Fewer, where a process may not have so many files: without the hand-off, a stream is two.
+Fewer, where a process may not have so many files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SECONDS = 30.0
 def idling(run: Run) -> None:
     """One after the other, as all of them at once would not be idle."""
     most, seconds = (2000, 15.0) if run.quick else (CLIENTS, SECONDS)
-    clients = min(most, machine.connections() // 2)
+    clients = min(most, machine.connections())
     for kind in run.chosen(Generator, HandOff, SSEStarlette, Nchan):
         with ExitStack() as stack:
             [contestant] = run.everyone(stack, kind)

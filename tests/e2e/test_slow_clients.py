@@ -57,6 +57,51 @@ def test_close_cuts_it_and_it_resumes(start: Start, kind: str, path: str):
     assert numbers == list(range(120))
 
 
+def test_a_generator_that_falls_behind_is_cut(start: Start):
+    """No heartbeat carries its client past what it has not made anything of; it resumes."""
+    app = start(env={"BUFFER": "1000000"})
+    with app.ready("/slow/x") as client:
+        flood(app, 20)
+        client.wait_closed(10)
+
+        assert app.state()["metrics"]["closed.overflow"] == 1
+        numbers = [int(event.data) for event in client.events if event.event == "message"]
+        assert numbers == list(range(len(numbers)))
+    with app.stream("/channel/x", last_event_id=client.decoder.last_event_id) as again:
+        while len(numbers) < 20:
+            numbers.append(again.next_data()[0])
+
+    assert numbers == list(range(20))
+
+
+def test_a_generator_that_falls_behind_and_may_drop(start: Start):
+    """Its client is told once for what the generator never got."""
+    app = start(env={"BUFFER": "1000000", "OVERFLOW": "drop"})
+    with app.ready("/slow/x") as client:
+        flood(app, 20)
+        client.until(lambda event: event.event == "reset")
+        got = [int(client.next_data())]
+        while got[-1] != 19:
+            got.append(int(client.next_data()))
+
+        assert got == sorted(set(got))
+        assert len(got) < 20
+
+
+@pytest.mark.parametrize("path", ["/channel/x", "/callback/x", "/iterate/x", "/once/x"])
+def test_a_client_catches_up_on_more_than_its_buffer(start: Start, path: str):
+    """What was missed may be larger than what may wait for a client."""
+    app = start(env={"BUFFER": "200000"})
+    with app.ready(path) as client:
+        first = client.decoder.last_event_id
+    flood(app, 30)
+    with app.ready(path, last_event_id=first) as client:
+        for number in range(30):
+            event = client.until(lambda event: event.event == "message")
+            assert f"[{number}," in event.data
+        assert "closed.overflow" not in app.state()["metrics"]
+
+
 @KINDS
 def test_a_write_that_takes_too_long_is_cut(start: Start, kind: str):
     """WRITE_TIMEOUT ends a connection whose client has stopped reading, also below BUFFER."""

@@ -176,6 +176,13 @@ def test_a_strange_id_is_a_reset(app, id):
         assert client.next_data() == 1
 
 
+@pytest.mark.parametrize("kind", ["callback", "once", "pull", "iterate"])
+def test_a_reset_reaches_every_kind_of_stream(app, kind):
+    """Whatever code makes of messages, what the stream says of itself is for the browser."""
+    with app.ready(f"/{kind}/strange", last_event_id="nonsense") as client:
+        assert client.next().event == "reset"
+
+
 def test_the_callback_contract(app):
     """A value is sent, None skips, an error skips and goes on, False ends."""
     with app.ready("/callback/cb") as client:
