@@ -35,7 +35,7 @@ class Subscription:
         #: Whether its frames carry ids, so that the client can resume.
         self.numbered = numbered
         #: Called once with the reason when the mailbox closes, by whoever closed it.
-        self.on_close: Callable[[str], None] | None = None
+        self.on_close: Callable[[str], object] | None = None
         #: Called with the number of messages that a full mailbox dropped; must not block.
         self.on_drop: Callable[[int], None] | None = None
         #: What is not newer than this is not for this client: it had it from history.
