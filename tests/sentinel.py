@@ -58,6 +58,18 @@ class SentinelTrio:
         client = self.replica.client()
         wait_until(lambda: client.role()[0] == b"master", 30)
 
+    def hold_replica_back(self) -> None:
+        """From here on the replica gets nothing any more, until the failover."""
+        self.replica.pause()
+        # What is sent to a process that is stopped would be read later; so nothing is sent.
+        self.master.client().client_kill_filter(_type="replica")
+
+    def fail_over_to_what_lags(self) -> None:
+        """Kill the master, and return when the replica is one, without what it was kept from."""
+        self.master.stop(signal.SIGKILL)
+        self.replica.resume()
+        self.fail_over()
+
     def __enter__(self) -> Self:
         try:
             self._start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests.sentinel import SentinelTrio
 from tests.servers import Gunicorn
 from tests.sse_client import EventSource
+from tests.waiting import wait_until
 
 
 @pytest.mark.timeout(180)
@@ -48,3 +50,43 @@ def test_a_failover_under_load(tmp_path: Path):
                 assert not [e for e in source.events if e.event == "reset"]
             assert emitted == list(range(300))
             assert http.get("/metrics").json()["connected"] >= 2
+
+
+@pytest.mark.timeout(180)
+def test_a_failover_to_a_replica_that_lags(tmp_path: Path):
+    """What was acknowledged and never replicated: who had it goes on, who cannot get it is told."""
+    with SentinelTrio(tmp_path) as trio:
+        env = {"TEST_SENTINELS": json.dumps(trio.addresses)}
+        with (
+            Gunicorn("tests.apps.behind_sentinel:create_app()", workers=1, env=env) as server,
+            httpx.Client(base_url=server.url, timeout=30) as http,
+            EventSource(server.url + "/channel/x") as there,
+        ):
+            there.wait_for(lambda events: len(events) == 1)
+
+            def emit(*numbers: int) -> None:
+                for number in numbers:
+                    assert http.post("/emit/x", json=number).status_code == 200
+                there.wait_for(lambda _: there.data[-1:] == [numbers[-1]], 30)
+
+            emit(0, 1, 2)
+            assert trio.client().wait(1, 5000) == 1
+            before = there.last_event_id
+            trio.hold_replica_back()
+            emit(3, 4)
+            trio.fail_over_to_what_lags()
+            emit(5)
+
+            assert there.data == [0, 1, 2, 3, 4, 5]
+            assert not [event for event in there.events if event.event == "reset"]
+
+            def come_back(url: str = server.url + "/channel/x") -> tuple[list[Any], list[str]]:
+                with EventSource(url, last_event_id=before) as back:
+                    back.wait_for(lambda _: back.data[-1:] == [5])
+                    return back.data, [e.data for e in back.events if e.event == "reset"]
+
+            # The worker that heard it has it still.
+            assert come_back() == ([3, 4, 5], [])
+            server.reload()
+            wait_until(lambda: come_back()[0] == [5])
+            assert come_back() == ([5], ['{"reason":"forked"}'])
