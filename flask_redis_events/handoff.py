@@ -14,21 +14,11 @@ from collections.abc import Callable
 
 from . import concurrency, control
 from .callbacks import Runner
-from .member import Live, Member
+from .member import Member
 from .message import Batch, Position, framed
 from .options import Options, next_tick
 from .server import ClientSocket, Takeover
 from .subscription import UNREADABLE, Subscription
-
-
-class _Set:
-    """An event that has always been set."""
-
-    def is_set(self) -> bool:
-        return True
-
-    def set(self) -> None:
-        """Change nothing."""
 
 
 class HandedOff:
@@ -53,8 +43,6 @@ class HandedOff:
         "floor",
         "numbered",
     )
-
-    live: Live = _Set()
 
     def __init__(
         self,
@@ -103,6 +91,9 @@ class HandedOff:
     def idle(self) -> bool:
         """Whether all that came has gone out."""
         return not self._rest
+
+    def go_live(self, position: Position | None, *, waited_until: float | None = None) -> None:
+        """Change nothing: it has been live since it was a mailbox."""
 
     def offer(self, batch: Batch) -> None:
         """Write a batch; never blocks, never raises."""

@@ -119,9 +119,9 @@ class Hub:
         """Register for the subscription's channels; it is `live` once Redis acknowledged them."""
         with self.lock:
             audience, fresh = self._registry.add(subscription)
-            subscription.first = bool(fresh) or not self._reader.ready(audience)
             self._reader.subscribe(fresh)
-            self._reader.maybe_begin(audience, [subscription])
+            if self._reader.ready(audience):
+                subscription.go_live(self.position)
             if not self._reading:
                 self._reading = True
                 self._reader.start()

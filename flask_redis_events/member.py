@@ -8,16 +8,6 @@ from .channels import Channel
 from .message import Batch, Position
 
 
-class Live(Protocol):
-    """Whether a member has begun."""
-
-    def is_set(self) -> bool:
-        """Say so."""
-
-    def set(self) -> None:
-        """Let it begin."""
-
-
 class Member(Protocol):
     """One client of an audience.  Nothing here blocks, and nothing raises."""
 
@@ -26,16 +16,19 @@ class Member(Protocol):
     floor: Position | None
 
     @property
-    def live(self) -> Live:
-        """Set when Redis has acknowledged all its channels."""
-
-    @property
     def closed(self) -> str | None:
         """The reason it was closed for, or None."""
 
     @property
     def idle(self) -> bool:
         """Whether all that came for it has gone out."""
+
+    def go_live(self, position: Position | None, *, waited_until: float | None = None) -> None:
+        """Take note that Redis has acknowledged all its channels: what follows will be offered.
+
+        `waited_until` is when it did, in monotonic seconds, if nobody here heard them all before:
+        then the position may be older than that, and what came in between was not heard.
+        """
 
     def offer(self, batch: Batch) -> None:
         """Take a batch."""

@@ -16,14 +16,12 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
 
 from . import concurrency, signals
 from .broker.base import Acknowledgement, Broker, Delivery, Feed, Received
 from .channels import TICKS, Channel
 from .concurrency import Deadline
 from .exceptions import BrokerError
-from .member import Member
 from .message import Message
 from .metrics import Metrics
 from .registry import Audience, Registry
@@ -95,15 +93,6 @@ class Reader:
     def ready(self, audience: Audience) -> bool:
         """Say whether all channels of an audience are acknowledged."""
         return self._feed is not None and self._acknowledged.issuperset(audience.channels)
-
-    def maybe_begin(self, audience: Audience, members: Iterable[Member]) -> None:
-        """Let members of an audience begin, if all its channels are acknowledged."""
-        if not self.ready(audience):
-            return
-        for member in members:
-            if not member.live.is_set():
-                member.floor = self.sequence.position
-                member.live.set()
 
     def _intend(self, channels: list[Channel], *, subscribe: bool) -> None:
         # Under the caller's lock: commands leave in the order in which the registry changed.
@@ -241,8 +230,11 @@ class Reader:
         if channel in self._registry:
             self._acknowledged.add(channel)
             self.sequence.tail.acknowledged(channel)
+            now = time.monotonic()
             for audience in self._registry.listening(channel):
-                self.maybe_begin(audience, audience.members)
+                if self.ready(audience):
+                    for member in audience.members:
+                        member.go_live(self.sequence.position, waited_until=now)
 
     def _refill(self, reason: str) -> None:
         """Deliver from history what came after our position, before anything newer."""

@@ -59,8 +59,7 @@ class Relay:
 
     def _begin(self, member: Subscription) -> None:
         # Everything after the relay's last message is still to come through it.
-        member.floor = self.inbox.floor
-        member.live.set()
+        member.go_live(self.inbox.floor)
 
     def _run(self) -> None:
         inbox, hub = self.inbox, self._runner.hub

@@ -8,6 +8,7 @@ set of channels and position, and completed from memory for those who come a lit
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from typing import Protocol
 
@@ -41,6 +42,7 @@ class _Flight:
     """One reading of history, for all who need the same."""
 
     def __init__(self) -> None:
+        self.began = time.monotonic()
         self.done = threading.Event()
         self.fresh = Deadline(KEPT_FOR)
         self.snapshot: Snapshot | None = None
@@ -67,7 +69,7 @@ class Replays:
             if found is not None:
                 self._metrics.count("replayed", reason="memory")
                 return Snapshot(found[1], found[0], {})
-            flight, mine = self._board(key)
+            flight, mine = self._board(key, inbox)
             if mine:
                 return self._read(key, flight, inbox)
             flight.done.wait()
@@ -77,11 +79,13 @@ class Replays:
                 return shared
             self._leave(key, flight)
 
-    def _board(self, key: Key) -> tuple[_Flight, bool]:
+    def _board(self, key: Key, inbox: Subscription) -> tuple[_Flight, bool]:
         """Return the flight that goes our way, and whether we have to fly it."""
+        # What was emitted between a reading and the SUBSCRIBE is in neither of them.
+        earliest = inbox.waited_until or 0.0
         with self._lock:
             flight = self._flights.get(key)
-            if flight is not None and not flight.fresh.passed:
+            if flight is not None and flight.began >= earliest and not flight.fresh.passed:
                 return flight, False
             flight = self._flights[key] = _Flight()
             while len(self._flights) > KEPT:

@@ -45,9 +45,9 @@ def begin(
         hub.report_reset("unknown id")
         return Beginning(now, now, [control.reset("unknown id", None)])
     if after is None and not backlog:
-        if inbox.first:
-            # Nobody here heard these channels before: this worker may lag behind the moment of its
-            # SUBSCRIBE, and what was emitted in between is not promised.
+        if inbox.waited_until is not None:
+            # This worker may lag behind the moment of the SUBSCRIBE, and what was emitted in
+            # between is not promised.
             now = hub.broker.replay(()).clock
         return Beginning(now, now, [])
     if after is None:

@@ -40,8 +40,8 @@ class Subscription:
         self.on_drop: Callable[[int], None] | None = None
         #: What is not newer than this is not for this client: it had it from history.
         self.floor: Position | None = None
-        #: Whether it waited for its channels, as nobody in this worker heard all of them.
-        self.first = False
+        #: When Redis acknowledged its channels, if it had to wait for that; see `go_live`.
+        self.waited_until: float | None = None
         #: Set when Redis has acknowledged all its channels, or when it is closed.
         self.live = threading.Event()
         # Guards all below: the hub and its ticker put in, the stream takes out.
@@ -71,6 +71,13 @@ class Subscription:
     def idle(self) -> bool:
         """Whether all that came has been taken, and has gone out."""
         return not (self._queue or self._held or self._uncommitted)
+
+    def go_live(self, position: Position | None, *, waited_until: float | None = None) -> None:
+        """Take note that Redis has acknowledged all its channels: what follows will be offered."""
+        if not self.live.is_set():
+            self.floor = position
+            self.waited_until = waited_until
+            self.live.set()
 
     def offer(self, batch: Batch) -> None:
         """Put a batch in; a full mailbox does what its overflow policy says."""

@@ -114,6 +114,20 @@ def test_a_storm_reads_once():
     hub.close()
 
 
+def test_a_reading_from_before_the_subscription_is_not_shared():
+    """What was emitted since then, while nobody here heard the channel, is in history only."""
+    broker, hub = make()
+    cursor = broker.emit("a", "x")
+    broker.emit("a", "y")
+    first = listen(hub, "a")
+    assert values(after(hub, first, cursor)) == ["y"]
+    hub.leave(first)
+    broker.emit("a", "z")
+
+    assert values(after(hub, listen(hub, "a"), cursor)) == ["y", "z"]
+    hub.close()
+
+
 def test_each_position_and_set_of_channels_is_read_for_itself():
     """What is shared is the very same question."""
     broker, hub = make()
