@@ -5,17 +5,22 @@ Fewer, where a process may not have so many files.
 
 from __future__ import annotations
 
+import http.client
 import time
 from contextlib import ExitStack
 
+from flask_redis_events.bench.figures import Spread
+
 from . import machine
-from .contestants import Generator, HandOff, Nchan, SSEStarlette
+from .contestants import Contestant, Generator, HandOff, Nchan, SSEStarlette, message
 from .run import Run
 from .streaming import streaming
 
 CLIENTS = 10_000
 #: Two heartbeats, for those who take the interval literally.
 SECONDS = 30.0
+#: Other requests that the server is asked meanwhile.
+OTHERS = 100
 
 
 def idling(run: Run) -> None:
@@ -33,5 +38,30 @@ def idling(run: Run) -> None:
             one.load.run(seconds)
             share = (contestant.cpu() - cpu) / (time.monotonic() - started)
             run.results.add(kind.name, "share of a core, idle", clients, share)
+            run.tell(f"{kind.name}: other requests")
+            for what, busy in (("idle", False), ("while a message goes to all", True)):
+                asked = []
+                for number in range(OTHERS):
+                    one.load.run(0.2 if busy else 0.01)
+                    if busy:
+                        contestant.publish([("one", message(number))])
+                    asked.append(_ask(contestant))
+                spread = Spread.of(asked)
+                assert spread is not None
+                run.results.add(kind.name, f"latency of a request p50, {what}", clients, spread.p50)
+                run.results.add(kind.name, f"latency of a request p99, {what}", clients, spread.p99)
             if one.load.open != clients:
                 raise RuntimeError(f"{kind.name}: {one.load.open} of {clients} are still open.")
+
+
+def _ask(contestant: Contestant) -> float:
+    """Return the seconds that a request takes which is no stream, on a connection of its own."""
+    started = time.monotonic()
+    connection = http.client.HTTPConnection("127.0.0.1", contestant.server.port, timeout=30)
+    connection.request("GET", "/")
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    if answer.status != 200:
+        raise RuntimeError(f"{contestant.name} answered {answer.status}.")
+    return time.monotonic() - started

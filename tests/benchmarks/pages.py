@@ -113,7 +113,17 @@ def write(results: Results, directory: Path) -> None:
     directory.mkdir(exist_ok=True)
     idle = max((count for _, name, count in results.values if name.startswith("share")), default=0)
     idling = Table(
-        [(f"{idle:,} idle clients", ("share of a core, idle", idle))],
+        [
+            (f"{idle:,} idle clients", ("share of a core, idle", idle)),
+            *[
+                (f"another request{what}, {rank}", (f"latency of a request {rank}, {when}", idle))
+                for when, what in (
+                    ("idle", ""),
+                    ("while a message goes to all", " while a message goes to all"),
+                )
+                for rank in ("p50", "p99")
+            ],
+        ],
         names=("hand-off", "generator", "sse-starlette", "nchan"),
     )
     for name, table in {**TABLES, "idling": idling}.items():
