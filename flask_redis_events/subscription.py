@@ -215,7 +215,8 @@ class Subscription:
             if self._closed is not None:
                 return False
             self._closed = reason
-            if reason in UNREADABLE:
+            if reason in UNREADABLE or self._held:
+                # What is held follows a history that this client will not be given any more.
                 self._queue.clear()
                 self._size = 0
             if last is not None:

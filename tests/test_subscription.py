@@ -166,6 +166,15 @@ def test_latest_without_keys_drops_the_oldest():
     assert ids(taken)[-1] == 99
 
 
+def test_what_is_held_is_not_for_who_never_began():
+    """It would carry the client past the history that belongs before it."""
+    subscription = Subscription(held=True)
+    subscription.offer(batch(7))
+    subscription.close("draining", last=control.reconnect("draining", retry=1))
+
+    assert b"".join(one.data for one in subscription.take(0)).startswith(b"event: reconnect")
+
+
 def test_a_heartbeat_is_for_the_idle():
     """It carries the position, is queued once, and not before what waits."""
     subscription = Subscription()

@@ -15,6 +15,9 @@ from .results import Results
 
 #: Seconds after which a measurement has failed.
 PATIENCE = 60
+#: How many clients may be unanswered at once: enough to keep a server busy, and so few that its
+#: memory is that of its clients, and not that of a storm of requests.
+AT_ONCE = 50
 
 
 @dataclass
@@ -94,14 +97,13 @@ def warm_up(contestant: Contestant) -> None:
 def open_all(contestant: Contestant, load: Load, clients: int, channels: Sequence[str]) -> None:
     """Open streams, and return when nothing that is published will be missed."""
     if contestant.answers_first:
-        if not load.connect(clients, timeout=PATIENCE):
+        if not load.connect(clients, timeout=PATIENCE, at_once=AT_ONCE):
             raise RuntimeError(
                 f"{contestant.name}: {load.open} streams, {dict(load.tally.errors)}."
             )
         return
     while len(load.clients) < clients:
-        # No more at once than a backlog takes, as none of them is answered.
-        load.connect(min(500, clients - len(load.clients)), at_once=None, wait=False)
+        load.connect(min(AT_ONCE, clients - len(load.clients)), at_once=None, wait=False)
         asked = len(load.clients)
         wait_until(
             lambda count=asked: contestant.ready(channels, count),  # type: ignore[misc]
