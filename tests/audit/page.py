@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from flask_redis_events.message import Position
@@ -16,6 +17,8 @@ from .verdict import Verdict, expected, judge
 
 #: Bytes that the kernel takes for a page that does not read.
 RECEIVE_BUFFER = 65536
+#: Seconds before and after what was lost that the story of a page tells of.
+STORY = 1.5
 
 
 class Asked(NamedTuple):
@@ -60,6 +63,8 @@ class Page(EventSource):
         self.broken: str | None = None
         #: Closed for good before the end.
         self.left = False
+        #: What happened to it, and when.
+        self._story: list[tuple[float, str]] = []
         self._reading = threading.Event()
         self._reading.set()
         super().__init__(url + asked.path)
@@ -108,7 +113,17 @@ class Page(EventSource):
             verdict.note("stopped", self.name, [refused])
         had = expand(self.events, ledger.positions, gathered=self.asked.gathers)
         name = f"{self.name} (closed early)" if self.left else self.name
-        judge(verdict, name, had, self.wanted(ledger))
+        lost = judge(verdict, name, had, self.wanted(ledger))
+        if lost:
+            verdict.tell(self._around(lost[0]))
+
+    def _around(self, lost: Position) -> list[str]:
+        """Return what happened to it around the time of a message: ids are Redis' clock."""
+        at = lost.ms / 1000
+        return [f"{when:.3f} {what}" for when, what in self._story if abs(when - at) < STORY]
+
+    def _note(self, what: str) -> None:
+        self._story.append((time.time(), what))
 
     def _run(self) -> None:
         try:
@@ -117,6 +132,7 @@ class Page(EventSource):
             self.broken = repr(error)
 
     def _connect(self) -> SSEClient:
+        self._note(f"asks for what follows {self.last_event_id or 'now'}")
         client = SSEClient(
             self._url, None, self.last_event_id, timeout=10, receive_buffer=RECEIVE_BUFFER
         )
@@ -133,7 +149,10 @@ class Page(EventSource):
             try:
                 self._take(client, [client.next(timeout=None)])
             except StreamEnded:
+                self._note("has a stream that ended" if client.clean else "is cut off")
                 return self._take(client, [])
 
-    def _take(self, client: SSEClient, events: Iterable[Event]) -> None:
+    def _take(self, client: SSEClient, events: list[Event]) -> None:
+        for event in events:
+            self._note(f"has {event.event} {event.last_event_id}")
         super()._take(client, [shrink(event) for event in events])

@@ -43,6 +43,11 @@ class Verdict:
         if ids and len(self.details) < 20:
             self.details.append(f"{kind}, {name}: {len(ids)}, first {ids[0]}, last {ids[-1]}")
 
+    def tell(self, story: Sequence[str]) -> None:
+        """Show what happened to a client, for the first few that lost something."""
+        if len(self.details) < 20:
+            self.details += [f"  {line}" for line in story]
+
 
 def expected(
     truth: Iterable[tuple[Position, str]], asked: Sequence[str], after: Position
@@ -64,13 +69,14 @@ def judge(
     name: str,
     events: Sequence[Event],
     wanted: Sequence[Position],
-) -> None:
-    """Compare what one client had with what it should have had."""
+) -> list[Position]:
+    """Compare what one client had with what it should have had; return what it lost."""
     had = [Position.parse(e.last_event_id) for e in events if e.event == "message"]
     got = [id for id in had if id is not None]
     seen = set(got)
+    lost = [id for id in wanted if id not in seen]
     found: dict[str, Sequence[object]] = {
-        "lost": [id for id in wanted if id not in seen],
+        "lost": lost,
         "repeated": [id for id, count in Counter(got).items() for _ in range(count - 1)],
         "out_of_order": [later for earlier, later in pairwise(got) if later < earlier],
         "strangers": sorted(seen - set(wanted)),
@@ -82,6 +88,7 @@ def judge(
     for kind, ids in found.items():
         setattr(verdict, kind, getattr(verdict, kind) + len(ids))
         verdict.note(kind.replace("_", " "), name, ids)
+    return lost
 
 
 def _back(events: Sequence[Event]) -> list[Position]:
