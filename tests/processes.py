@@ -41,6 +41,8 @@ class Process:
         self._env = dict(env)
         self._child: subprocess.Popen[bytes] | None = None
         self.log_path = log_path
+        #: The exit status of the last time that it was ended; negative: the signal that did it.
+        self.status: int | None = None
 
     @property
     def pid(self) -> int:
@@ -102,6 +104,7 @@ class Process:
             # psutil compares start times, so that this is never another process's number.
             if orphan.is_running():
                 orphan.kill()
+        self.status = self._child.returncode
         self._child = None
 
     def _children(self) -> list[psutil.Process]:

@@ -49,6 +49,11 @@ def connection_settings(url: str, client: Any) -> tuple[type[Any], dict[str, Any
     return connection_class, settings
 
 
+#: What tells that a connection is of no use.  One that is disconnected by another greenlet or
+#: thread, as all idle ones are after an error, may be found half taken apart.
+UNREACHABLE = (RedisConnectionError, RedisTimeoutError, OSError, AttributeError)
+
+
 class translated:
     """Turn redis-py's errors and the socket's into `BrokerError`."""
 
@@ -56,13 +61,12 @@ class translated:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        # A read of a connection that was closed beside it may find redis-py half taken apart.
-        if isinstance(error, RedisError | OSError | AttributeError):
+        if isinstance(error, (RedisError, *UNREACHABLE)):
             raise broker_error(error) from error
 
 
 def broker_error(error: BaseException) -> BrokerError:
-    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
+    if isinstance(error, UNREACHABLE):
         reason = str(error).rstrip(".")
         return BrokerError(
             f"Redis could not be reached: {reason}. Check REDIS_EVENTS_URL, and that it runs."

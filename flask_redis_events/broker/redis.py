@@ -17,16 +17,14 @@ from importlib import resources
 from typing import Any, NamedTuple, TypeVar
 
 import redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..channels import Channel
 from ..concurrency import Deadline, backoff
 from ..exceptions import BrokerError
 from ..message import Message, Position
 from .base import Held, Snapshot, snapshot
-from .connections import broker_error, connection_settings, translated
+from .connections import UNREACHABLE, broker_error, connection_settings, translated
 from .feed import RedisFeed
 
 T = TypeVar("T")
@@ -176,7 +174,7 @@ class RedisBroker:
         while True:
             try:
                 return command(client, attempt)
-            except (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError) as error:
+            except (*UNREACHABLE, ReadOnlyError) as error:
                 # After a failover the pooled connections lead to a master that is one no more.
                 client.connection_pool.disconnect(inuse_connections=False)
                 attempt += 1

@@ -112,7 +112,8 @@ class Outside:
     @property
     def records(self) -> list[Record]:
         if not self._path.exists():
-            raise RuntimeError(f"An emitter ended without its records:\n{self._process.log}")
+            ended = f"An emitter ended with status {self._process.status}, without its records"
+            raise RuntimeError(f"{ended}:\n{self._process.log}")
         return [Record(*record) for record in json.loads(self._path.read_text())]
 
 

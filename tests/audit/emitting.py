@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import http.client
 import json
 import random
@@ -148,12 +149,18 @@ def open_emitter(url: str) -> Emitter:
 def arguments(url: str, styles: Sequence[Style], path: Path) -> list[str]:
     """Return the command of a process that emits in these styles, and its ledger's path."""
     given = {"url": url, "styles": [asdict(style) for style in styles], "path": str(path)}
-    return [sys.executable, "-m", "tests.audit.emitting", json.dumps(given)]
+    return [sys.executable, "-X", "faulthandler", "-m", "tests.audit.emitting", json.dumps(given)]
 
 
 def main(given: dict[str, Any]) -> None:
     over = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: over.set())
+
+    def stop(number: int, frame: object) -> None:
+        over.set()
+        # Should it hang, its log says where, before it is killed.
+        faulthandler.dump_traceback_later(35)
+
+    signal.signal(signal.SIGTERM, stop)
     emitter = open_emitter(given["url"])
     emitting = [Emitting(Style(**style), *by_emitter(emitter)) for style in given["styles"]]
     for each in emitting:
