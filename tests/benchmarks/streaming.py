@@ -17,7 +17,7 @@ from .results import Results
 PATIENCE = 60
 #: How many clients may be unanswered at once: enough to keep a server busy, and so few that its
 #: memory is that of its clients, and not that of a storm of requests.
-AT_ONCE = 50
+AT_ONCE = 10
 
 
 @dataclass
