@@ -178,9 +178,10 @@ def app(redis_server: RedisServer, prefix: str) -> Iterator[Gunicorn]:
         yield server
 
 
-def streams(app: Gunicorn) -> int:
+def ready(app: Gunicorn) -> int:
+    """How many clients have had their `ready`, and are handed off: they miss nothing any more."""
     with urllib.request.urlopen(f"{app.url}/state") as response:
-        return int(json.load(response)["streams"])
+        return int(json.load(response)["metrics"].get("handed_off", 0))
 
 
 def emit(app: Gunicorn, data: object) -> None:
@@ -195,7 +196,7 @@ def test_every_message_is_counted_once_for_each_client(app: Gunicorn):
         *(f"{app.url}/channel/bench", "--clients", str(CLIENTS), "--seconds", "40"),
         *("--no-reconnect", "--json"),
     )
-    wait_until(lambda: streams(app) == CLIENTS, 20)
+    wait_until(lambda: ready(app) == CLIENTS, 20)
     for number in range(MESSAGES):
         emit(app, {"t": 1.0, "number": number})
     app.terminate()
