@@ -54,6 +54,8 @@ class Demo:
                 env=without_redis() | self.environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                # As in a terminal, also where the tests themselves run under nohup.
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
             )
         wait_until(lambda: self.url in self.log.read_text(), 30, self.log.read_text)
 
