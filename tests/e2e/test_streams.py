@@ -37,7 +37,7 @@ def test_the_head_and_the_first_event(app):
         assert ready.event == "ready"
         assert Position.parse(ready.last_event_id)
         assert json.loads(ready.data) == {"id": ready.last_event_id}
-        assert client.decoder.retry == 3000
+        assert client.decoder.retry == 500
 
 
 @pytest.mark.parametrize(
