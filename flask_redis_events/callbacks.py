@@ -109,12 +109,18 @@ class Runner:
         self.hub.metrics.count("closed", reason=reason)
         if options.on_close is not None:
             self.call(options.on_close, self.event, reason)
-        signals.stream_closed.send(
-            self.app, channels=self.event.channels, reason=reason, seconds=seconds
+        signals.tell(
+            signals.stream_closed,
+            self.app,
+            channels=self.event.channels,
+            reason=reason,
+            seconds=seconds,
         )
 
     def failed(self, error: BaseException) -> None:
         """Log and count an error of the application's."""
         self.hub.metrics.count("callback_failed")
         log.error("A callback on %s failed.", ", ".join(self.event.channels), exc_info=error)
-        signals.callback_failed.send(self.app, channels=self.event.channels, exception=error)
+        signals.tell(
+            signals.callback_failed, self.app, channels=self.event.channels, exception=error
+        )

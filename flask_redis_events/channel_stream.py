@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from . import control, wire
 from .callbacks import Runner, StreamEvent
+from .concurrency import backoff
 from .exceptions import BrokerError
 from .message import Batch, Message
 from .options import Options
@@ -68,7 +70,7 @@ class ChannelStream(Stream):
         while not inbox.live.wait(patience):
             yield wire.COMMENT
             patience = self.options.heartbeat
-        beginning = None
+        beginning, attempt = None, 0
         while beginning is None and inbox.closed is None:
             try:
                 beginning = begin(
@@ -82,6 +84,8 @@ class ChannelStream(Stream):
                 # Never a 5xx, nor an end: the browser waits with us until Redis is back.
                 log.warning("A stream waits for history: %s", error)
                 yield wire.COMMENT
+                time.sleep(backoff(attempt))
+                attempt += 1
         if beginning is None:
             return
         first = control.ready(beginning.position, retry=self.hub.settings.retry)

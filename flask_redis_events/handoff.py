@@ -73,7 +73,7 @@ class HandedOff:
         self._sent = 0
         #: What the socket did not take of a write, and since when it takes nothing.
         self._rest = b""
-        self._stuck_since = 0.0
+        self._stuck_since = self.active_at
         #: What waits behind it.
         self._backlog: Subscription | None = None
 
@@ -145,6 +145,9 @@ class HandedOff:
     # -- the socket --------------------------------------------------------------------------------
 
     def _write(self, batch: Batch) -> None:
+        if not batch.size:
+            # As a chunk it would end the response.
+            return
         if self._rest:
             self._wait(batch)
         elif self._takeover.chunked:

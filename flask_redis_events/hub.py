@@ -102,7 +102,7 @@ class Hub:
     def report_reset(self, reason: str) -> None:
         """Count and tell that a client could not be given all its messages."""
         self.metrics.count("reset", reason=reason)
-        signals.stream_reset.send(self.sender, reason=reason)
+        signals.tell(signals.stream_reset, self.sender, reason=reason)
 
     def report_dropped(self, count: int) -> None:
         """Count and tell what a full buffer did not keep."""
@@ -120,8 +120,7 @@ class Hub:
         with self.lock:
             audience, fresh = self._registry.add(subscription)
             self._reader.subscribe(fresh)
-            if self._reader.ready(audience):
-                subscription.go_live(self.position)
+            self._reader.maybe_begin(audience, [subscription])
             if not self._reading:
                 self._reading = True
                 self._reader.start()
@@ -132,6 +131,11 @@ class Hub:
         for audience in self._registry.listening(channel):
             for member in list(audience.members):
                 member.offer(batch)
+
+    def heard(self, channel: Channel) -> bool:
+        """Say whether anyone hears a channel of this worker's own; under `lock`."""
+        audiences = self._registry.listening(channel)
+        return any(one.closed is None for audience in audiences for one in audience.members)
 
     def dismiss(self, channel: Channel, reason: str, *, last: Batch) -> None:
         """Close all who listen to a channel of this worker's own; under `lock`."""

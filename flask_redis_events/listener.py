@@ -53,4 +53,4 @@ class Listener(NamedTuple):
             hub.metrics.count("callback_failed")
             log.exception("The listener on %s failed.", message.channel)
             names = tuple(channel.name for channel in self.channels)
-            signals.callback_failed.send(app, channels=names, exception=error)
+            signals.tell(signals.callback_failed, app, channels=names, exception=error)

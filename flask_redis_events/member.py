@@ -26,8 +26,8 @@ class Member(Protocol):
     def go_live(self, position: Position | None, *, waited_until: float | None = None) -> None:
         """Take note that Redis has acknowledged all its channels: what follows will be offered.
 
-        `waited_until` is when it did, in monotonic seconds, if nobody here heard them all before:
-        then the position may be older than that, and what came in between was not heard.
+        `waited_until` is when it did, in monotonic seconds, where the position may be older than
+        that: what was emitted in between was not heard here.
         """
 
     def offer(self, batch: Batch) -> None:

@@ -139,6 +139,9 @@ class Producer:
             self._wake.wait(due - time.monotonic())
             with hub.lock:
                 self._wake.clear()
+                if self._runner.ended and hub.heard(self.channel):
+                    # By those who came since then: it begins anew for them.
+                    self._runner.ended = False
                 if not self._members or self._runner.ended:
                     self._running = False
                     self._latest = None

@@ -1,4 +1,4 @@
-"""Silence is not health: tests the whole path, from emit to the reader, whenever it is silent.
+"""Silence is not health: tests the whole path, from emit to the reader, whenever nothing moves it.
 
 The test is a tick, a message on a channel that every worker hears.  It comes back in order on the
 very connection that it vouches for, and moves the position of all workers: a position that grew
@@ -48,9 +48,13 @@ class Prober:
         longest = SILENCE
         if self._broker.numbered:
             longest = min(longest, self._broker.history_ttl / 4)
-        while not self._stopped.wait(max(0.1, concurrency.jitter(longest) - self._reader.silence)):
-            if self._reader.silence >= longest * 0.7:
+        while not self._stopped.wait(max(0.1, concurrency.jitter(longest) - self._silence)):
+            if self._silence >= longest * 0.7:
                 self._probe(min(ANSWER, longest))
+
+    @property
+    def _silence(self) -> float:
+        return self._reader.stillness if self._broker.numbered else self._reader.silence
 
     def _probe(self, patience: float) -> None:
         feed = self._reader.feed

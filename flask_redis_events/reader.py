@@ -16,12 +16,14 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 
 from . import concurrency, signals
 from .broker.base import Acknowledgement, Broker, Delivery, Feed, Received
 from .channels import TICKS, Channel
 from .concurrency import Deadline
 from .exceptions import BrokerError
+from .member import Member
 from .message import Message
 from .metrics import Metrics
 from .registry import Audience, Registry
@@ -59,13 +61,15 @@ class Reader:
         self._lock = lock
         self._metrics = metrics
         self._sender = sender
-        self._feed: Feed | None = None
+        #: The connection to read from, if there is one.
+        self.feed: Feed | None = None
         #: SUBSCRIBE commands under way, by channel: an acknowledgement counts when none is left.
         self._unacknowledged: Counter[Channel] = Counter()
-        self._acknowledged: set[Channel] = set()
+        #: Channels that are acknowledged, and since when.
+        self._acknowledged: dict[Channel, float] = {}
         #: What has not been sent yet: whether to subscribe, and to which channels.
         self._intents: list[tuple[bool, list[Channel]]] = []
-        self._heard_at = time.monotonic()
+        self._heard_at = self._moved_at = time.monotonic()
         #: Whether the log has been told that there is no connection.
         self._away = False
         self._stopped = threading.Event()
@@ -77,8 +81,8 @@ class Reader:
     def stop(self) -> None:
         """End for good."""
         self._stopped.set()
-        if self._feed is not None:
-            self._feed.close()
+        if self.feed is not None:
+            self.feed.close()
 
     def subscribe(self, channels: list[Channel]) -> None:
         """Ask for channels; without a connection, the next one asks for all there are."""
@@ -87,19 +91,25 @@ class Reader:
     def unsubscribe(self, channels: list[Channel]) -> None:
         """Give channels up."""
         self._intend(channels, subscribe=False)
-        if channels:
-            self.sequence.forget(channels)
+        self.sequence.forget(channels)
 
-    def ready(self, audience: Audience) -> bool:
-        """Say whether all channels of an audience are acknowledged."""
-        return self._feed is not None and self._acknowledged.issuperset(audience.channels)
+    def maybe_begin(self, audience: Audience, members: Iterable[Member]) -> None:
+        """Let members of an audience begin, if all its channels are acknowledged."""
+        if self.feed is None or not self._acknowledged.keys() >= audience.channels:
+            return
+        position, waited_until = self.sequence.position, None
+        if position is not None and self.sequence.tail.lags(audience.channels, position):
+            waited_until = max(self._acknowledged[channel] for channel in audience.channels)
+        for member in members:
+            member.go_live(position, waited_until=waited_until)
 
     def _intend(self, channels: list[Channel], *, subscribe: bool) -> None:
         # Under the caller's lock: commands leave in the order in which the registry changed.
-        feed = self._feed
+        feed = self.feed
         if feed is None or not channels:
             return
-        self._acknowledged.difference_update(channels)
+        for channel in channels:
+            self._acknowledged.pop(channel, None)
         if subscribe:
             self._unacknowledged.update(channels)
         self._intents.append((subscribe, channels))
@@ -111,7 +121,7 @@ class Reader:
         """Send what was asked for since the last time, in as few commands as keep the order."""
         with self._lock:
             intents, self._intents = self._intents, []
-            feed = self._feed
+            feed = self.feed
             if feed is None:
                 return
             try:
@@ -121,8 +131,6 @@ class Reader:
             except BrokerError:
                 # Only the reader reconnects; closing wakes it.
                 feed.close()
-
-    # -- the connection's life ---------------------------------------------------------------------
 
     def _run(self) -> None:
         attempt = 0
@@ -157,7 +165,7 @@ class Reader:
                 wanted.append(Channel(TICKS))
             self._unacknowledged = Counter(wanted)
             self._intents.clear()
-            self._feed = feed
+            self.feed = feed
             feed.subscribe(wanted)
         missing = set(wanted)
         early: list[Received] = []
@@ -174,12 +182,12 @@ class Reader:
             log.warning("The connection for events is back.")
         self._away = False
         self._metrics.count("connected")
-        signals.broker_connected.send(self._sender, seconds=time.monotonic() - started)
+        signals.tell(signals.broker_connected, self._sender, seconds=time.monotonic() - started)
         return early
 
     def _lose(self, error: Exception) -> None:
         with self._lock:
-            self._feed = None
+            self.feed = None
             self._acknowledged.clear()
             self._unacknowledged.clear()
             self._intents.clear()
@@ -189,15 +197,18 @@ class Reader:
             if not self._away:
                 log.warning("The connection for events is lost, and is made again: %s", error)
             self._away = True
-            signals.broker_lost.send(self._sender, exception=error)
+            signals.tell(signals.broker_lost, self._sender, exception=error)
 
     def _receive(self, received: list[Received]) -> None:
         """Take in a batch: put each message to those who hear it, then write once to each."""
         if received:
             self._heard_at = time.monotonic()
         while received:
+            before = self.sequence.position
             with self._lock:
                 received = self._take_in(received)
+            if self.sequence.position != before:
+                self._moved_at = self._heard_at
             if received:
                 # Outside the lock, as it reads from Redis; order holds, as only we deliver.
                 self._refill("gap")
@@ -228,13 +239,10 @@ class Reader:
             return
         del self._unacknowledged[channel]
         if channel in self._registry:
-            self._acknowledged.add(channel)
+            self._acknowledged[channel] = time.monotonic()
             self.sequence.tail.acknowledged(channel)
-            now = time.monotonic()
             for audience in self._registry.listening(channel):
-                if self.ready(audience):
-                    for member in audience.members:
-                        member.go_live(self.sequence.position, waited_until=now)
+                self.maybe_begin(audience, audience.members)
 
     def _refill(self, reason: str) -> None:
         """Deliver from history what came after our position, before anything newer."""
@@ -249,17 +257,17 @@ class Reader:
             resets = self.sequence.refill(snapshot)
         if after is not None:
             self._metrics.count("refilled", reason=reason)
-            signals.gap_repaired.send(self._sender, reason=reason, recovered=len(snapshot.messages))
+            recovered = len(snapshot.messages)
+            signals.tell(signals.gap_repaired, self._sender, reason=reason, recovered=recovered)
         for reset in resets:
             self._metrics.count("reset", reason=reset)
-            signals.stream_reset.send(self._sender, reason=reset)
+            signals.tell(signals.stream_reset, self._sender, reason=reset)
 
     def _tell_of_fork(self, witness: Message) -> None:
         """Tell all workers: those who have not seen this message can never get it."""
         self._metrics.count("forked")
         log.warning("Messages up to %s were lost with another master of Redis.", witness.id)
-        fork = b":forked %s\n\n" % str(witness.id).encode()
-        self._broker.publish(TICKS, fork, persist=False)
+        self._broker.publish(TICKS, f":forked {witness.id}\n\n".encode(), persist=False)
 
     @property
     def silence(self) -> float:
@@ -267,6 +275,6 @@ class Reader:
         return time.monotonic() - self._heard_at
 
     @property
-    def feed(self) -> Feed | None:
-        """The connection to read from, if there is one."""
-        return self._feed
+    def stillness(self) -> float:
+        """Seconds since the position moved: acknowledgements, and what has no id, leave it."""
+        return time.monotonic() - self._moved_at

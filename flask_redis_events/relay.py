@@ -52,6 +52,10 @@ class Relay:
         hub = self._runner.hub
         with hub.lock:
             hub.listen(member)
+            if self._runner.ended:
+                # It ended between the member's choice of it and this: there is another one soon.
+                member.close("relay ended", last=hub.farewell("relay ended"))
+                return
             if self._begun:
                 self._begin(member)
             else:
@@ -191,7 +195,9 @@ class SharedStream(ChannelStream):
     def _prepare(self, batches: list[Batch]) -> list[Batch]:
         """Make what the callback makes of history, for this client alone."""
         assert self._relay is not None
-        return [
+        made = [
             Batch(self._relay.render(self.runner, batch.messages)) if batch.messages else batch
             for batch in batches
         ]
+        # A callback may skip all there is.
+        return [batch for batch in made if batch.size]

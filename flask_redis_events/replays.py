@@ -15,6 +15,7 @@ from typing import Protocol
 from .broker.base import Broker, Snapshot
 from .channels import Channel
 from .concurrency import Deadline
+from .exceptions import BrokerError
 from .message import Message, Position
 from .metrics import Metrics
 from .subscription import Subscription
@@ -46,6 +47,7 @@ class _Flight:
         self.done = threading.Event()
         self.fresh = Deadline(KEPT_FOR)
         self.snapshot: Snapshot | None = None
+        self.error: BrokerError | None = None
 
 
 class Replays:
@@ -73,6 +75,9 @@ class Replays:
             if mine:
                 return self._read(key, flight, inbox)
             flight.done.wait()
+            if flight.error is not None:
+                # Together, too: one after the other, the last would wait for all.
+                raise flight.error
             shared = self._complete(flight.snapshot, inbox, channels)
             if shared is not None:
                 self._metrics.count("replayed", reason="shared")
@@ -98,6 +103,9 @@ class Replays:
             self._memory.vouch(inbox, key[0], flight.snapshot.clock)
             self._metrics.count("replayed", reason="history")
             return flight.snapshot
+        except BrokerError as error:
+            flight.error = error
+            raise
         finally:
             if flight.snapshot is None:
                 self._leave(key, flight)
@@ -107,14 +115,14 @@ class Replays:
         self, snapshot: Snapshot | None, inbox: Subscription, channels: frozenset[Channel]
     ) -> Snapshot | None:
         """Add what came after a snapshot that others read; None where that cannot be had."""
-        if snapshot is None or snapshot.lost:
+        if snapshot is None:
             return None
         if inbox.floor is None or snapshot.clock >= inbox.floor:
             return snapshot
         later = self._memory.recall(channels, snapshot.clock)
         if later is None:
             return None
-        return Snapshot(later[1], [*snapshot.messages, *later[0]], {})
+        return Snapshot(later[1], [*snapshot.messages, *later[0]], snapshot.lost)
 
     def _leave(self, key: Key, flight: _Flight) -> None:
         with self._lock:

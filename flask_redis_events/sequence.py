@@ -71,7 +71,9 @@ class Sequence:
             # Redis gives out none that is older than what it sent before: it is forged.
             return
         # The same message may come again, through a pattern.
-        if message.prev is not None and self._last.get(message.channel) != id:
+        new = message.prev is not None and self._last.get(message.channel) != id
+        # What is still under way of a channel that was left tells nothing of the time after it.
+        if new and self._registry.ways(message.channel):
             self._last[message.channel] = id
             self.tail.add(message, id)
         self.tail.passed(id)
@@ -80,14 +82,15 @@ class Sequence:
     def flush(self) -> int:
         """Offer each client what is pending for it, as one batch; return how many were offered."""
         offered = 0
-        for audience in self._touched:
+        # Taken first: what has been offered is not offered again, whatever becomes of this.
+        touched, self._touched = self._touched, {}
+        for audience in touched:
             batch = audience.flush()
             for member in list(audience.members):
                 member.offer(batch)
                 offered += 1
                 if offered % _TURN == 0:
                     self._rest()
-        self._touched.clear()
         return offered
 
     def refill(self, snapshot: Snapshot) -> list[str]:
@@ -131,6 +134,7 @@ class Sequence:
         position = Position.parse(id) if word == b":forked" else None
         if position is not None and not self.tail.saw(position) and self.position is not None:
             self._reset(Snapshot(self.position, [], {"": (position, "forked")}))
+            self.tail.forget(self.position)
 
     def _reset(self, snapshot: Snapshot) -> list[str]:
         """Tell those who missed something; each is judged by its own position."""
@@ -144,8 +148,9 @@ class Sequence:
         return reasons
 
     def _hearing(self, channel: str) -> list[Audience]:
-        """Return the audiences of a channel; of all of them where it is ''."""
+        """Return the audiences of a channel; of all that Redis has where it is ''."""
         if not channel:
-            return self._registry.audiences
+            every = self._registry.audiences
+            return [one for one in every if not any(each.local for each in one.channels)]
         ways = self._registry.ways(channel)
         return list({audience for via in ways for audience in self._registry.listening(via)})

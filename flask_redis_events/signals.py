@@ -6,8 +6,12 @@ be quick and must not block.
 
 from __future__ import annotations
 
-from blinker import Namespace
+import logging
+from typing import Any
 
+from blinker import NamedSignal, Namespace
+
+log = logging.getLogger("flask_redis_events")
 _signals = Namespace()
 
 #: A stream went live.  Keywords: `channels`.
@@ -24,3 +28,11 @@ broker_lost = _signals.signal("redis-events-broker-lost")
 gap_repaired = _signals.signal("redis-events-gap-repaired")
 #: A client could not be given all its messages, and is told to reset.  Keyword: `reason`.
 stream_reset = _signals.signal("redis-events-stream-reset")
+
+
+def tell(signal: NamedSignal, sender: object, **what: Any) -> None:
+    """Call the receivers of a signal; one that raises is logged, and harms no stream."""
+    try:
+        signal.send(sender, **what)
+    except Exception:
+        log.exception("A receiver of the signal %s failed.", signal.name)

@@ -100,7 +100,7 @@ class Stream:
         self.hub.metrics.count("opened")
         if self._socket is not None:
             self._socket.watch(self._gone)
-        signals.stream_opened.send(self.runner.app, channels=self.runner.event.channels)
+        signals.tell(signals.stream_opened, self.runner.app, channels=self.runner.event.channels)
 
     def _run(self) -> Iterator[bytes]:
         try:

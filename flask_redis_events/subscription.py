@@ -40,7 +40,7 @@ class Subscription:
         self.on_drop: Callable[[int], None] | None = None
         #: What is not newer than this is not for this client: it had it from history.
         self.floor: Position | None = None
-        #: When Redis acknowledged its channels, if it had to wait for that; see `go_live`.
+        #: When Redis acknowledged its channels, if its floor may be older; see `Member.go_live`.
         self.waited_until: float | None = None
         #: Set when Redis has acknowledged all its channels, or when it is closed.
         self.live = threading.Event()
@@ -54,6 +54,8 @@ class Subscription:
         self._overflow: Batch | None = None
         self._closed: str | None = None
         self._uncommitted = False
+        #: What `lose` was told while it was held: `start` judges it by the floor that it is given.
+        self._losses: list[tuple[Position, str, Position | None]] = []
         #: Set when somebody waits for room, and there is some.
         self._room: threading.Event | None = None
 
@@ -97,7 +99,7 @@ class Subscription:
         self._queue.append(batch)
         self._size += batch.size
         # A single batch may exceed the limit: one large message must reach an idle client.
-        if self._size > self.limit and len(self._queue) > 1:
+        if self._size > self.limit and self._size > batch.size:
             if self.overflow == "close":
                 return "overflow"
             self._shrink()
@@ -132,13 +134,24 @@ class Subscription:
         """Begin at `floor`: `first` goes out, then what was held and is newer."""
         with self._lock:
             held, self._queue = self._queue, deque(first)
+            # Those do not count: a client must get its history, however much that is.
+            self._size = 0
             self.floor = floor
             for batch in held:
+                dropped = batch.position if batch is self._overflow else None
+                if dropped is not None and floor is not None and dropped <= floor:
+                    # History has what was dropped meanwhile.
+                    continue
                 newer = batch if floor is None else batch.after(floor)
                 if newer is not None:
                     self._queue.append(newer)
-            self._size = sum(batch.size for batch in self._queue)
+                    self._size += newer.size
             self._held = False
+            for until, reason, restart in self._losses:
+                # A floor on the new clock's side of a roll-back was read after it.
+                if self._missed(until) if restart is None else (floor and floor > restart):
+                    self._tell(reason, restart)
+            self._losses.clear()
             self._filled.set()
 
     def beat(self, position: Position | None) -> bool:
@@ -162,15 +175,24 @@ class Subscription:
         is where positions begin anew after the clock went back.
         """
         with self._lock:
-            if self._closed is not None or self._held:
+            if self._closed is not None:
                 return False
-            if restart is None and self.floor is not None and self.floor >= until:
+            if self._held:
+                self._losses.append((until, reason, restart))
                 return False
-            if restart is not None:
-                self.floor = None
-            self._queue.append(control.reset(reason, restart))
-            self._filled.set()
+            if restart is None and not self._missed(until):
+                return False
+            self._tell(reason, restart)
             return True
+
+    def _missed(self, until: Position) -> bool:
+        return self.floor is None or self.floor < until
+
+    def _tell(self, reason: str, restart: Position | None) -> None:
+        if restart is not None:
+            self.floor = None
+        self._queue.append(control.reset(reason, restart))
+        self._filled.set()
 
     def take(self, timeout: float | None = None) -> list[Batch]:
         """Take all that waits; [] when `timeout` seconds pass.
@@ -180,6 +202,8 @@ class Subscription:
         if not self._filled.is_set() and not self._filled.wait(timeout):
             return []
         with self._lock:
+            # Before the queue is empty, as `idle` looks at both without the lock.
+            self._uncommitted = True
             taken = list(self._queue)
             self._queue.clear()
             self._size = 0
@@ -188,7 +212,6 @@ class Subscription:
                 self._filled.clear()
             elif not taken:
                 raise SubscriptionClosed(self._closed)
-            self._uncommitted = True
             self._make_room()
         return taken
 

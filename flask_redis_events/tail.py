@@ -78,6 +78,10 @@ class Tail:
         index = bisect_right(self._ids, id)
         return index > 0 and self._ids[index - 1] == id
 
+    def lags(self, channels: Iterable[Channel], position: Position) -> bool:
+        """Say whether a position may be older than the subscription to any of these channels."""
+        return any(position < self._since.get(channel, _NEVER) for channel in channels)
+
     def after(self, channels: Collection[Channel], cursor: Position) -> list[Message] | None:
         """Return what came after the cursor on these channels; None where not all of it is here."""
         if cursor < self._start:

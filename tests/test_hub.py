@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flask_redis_events import signals
 from flask_redis_events.broker import open_broker
 from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.hub import Hub
@@ -165,7 +166,7 @@ def test_a_mute_connection_is_noticed(own_redis_server, monkeypatch):
     client = own_redis_server.client()
     (reader,) = client.client_list(_type="pubsub")
     # The server forgets the subscriptions in silence: what a half-open connection looks like.
-    hub._reader._feed._write("UNSUBSCRIBE")
+    hub._reader.feed._write("UNSUBSCRIBE")
     wait_until(lambda: client.pubsub_numsub("events:a")[0][1] == 0)
     wait_until(lambda: hub.metrics["mute"] >= 1, 10)
     wait_until(lambda: client.pubsub_numsub("events:a")[0][1] == 1, 10)
@@ -239,8 +240,8 @@ def away(hub: Hub) -> Iterator[None]:
 
     broker: Any = hub.broker
     broker.open = refuse
-    assert hub._reader._feed
-    hub._reader._feed.close()
+    assert hub._reader.feed
+    hub._reader.feed.close()
     wait_until(lambda: not hub.connected)
     try:
         yield
@@ -299,5 +300,35 @@ def test_a_restart_with_all_data_is_no_fork(own_redis_server):
 
     assert take(subscription, 4, 10) == [0, 1, 2, 3]
     assert hub.metrics["forked"] == 0
+    hub.close()
+    hub.broker.close()
+
+
+def test_a_receiver_that_raises_costs_nobody_anything(hub, caplog):
+    """What an application's signal receiver does wrong is logged."""
+    slow, well = join(hub, "a"), join(hub, "a")
+    slow.overflow, slow.limit, slow.on_drop = "drop", 10, hub.report_dropped
+
+    def fail(sender: object, **what: object) -> None:
+        raise RuntimeError("A receiver that fails.")
+
+    with signals.stream_reset.connected_to(fail):
+        for number in range(5):
+            emit(hub, "a", number)
+            assert take(well, 1) == [number]
+
+    assert "A receiver of the signal redis-events-stream-reset failed." in caplog.text
+
+
+def test_acknowledgements_are_no_position(redis_server, prefix):
+    """Where pages come and go and nothing is emitted, the position moves all the same."""
+    hub = make_hub(redis_server, prefix, history_ttl=1.0)
+    join(hub, "quiet")
+    before = hub.position
+    for number in range(12):
+        hub.leave(join(hub, f"user:{number}"))
+        time.sleep(0.1)
+
+    assert hub.position > before
     hub.close()
     hub.broker.close()

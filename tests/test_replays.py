@@ -128,6 +128,33 @@ def test_a_reading_from_before_the_subscription_is_not_shared():
     hub.close()
 
 
+def test_nor_with_one_who_need_not_wait_for_it():
+    """The channel is acknowledged, but the worker has heard nothing since then."""
+    broker, hub = make()
+    cursor = broker.emit("a", "x")
+    listen(hub, "other")
+    first = listen(hub, "a")
+    assert values(after(hub, first, cursor)) == []
+    hub.leave(first)
+    broker.emit("a", "y")
+    listen(hub, "a")
+
+    assert values(after(hub, listen(hub, "a"), cursor)) == ["y"]
+    hub.close()
+
+
+def test_a_lost_cursor_is_read_once_for_all():
+    """After a flush everybody comes back with a cursor that is not covered."""
+    broker, hub = make()
+    broker.emit("a", "x")
+    inboxes = [listen(hub, "a") for _ in range(10)]
+    snapshots = [after(hub, inbox, Position(1)) for inbox in inboxes]
+
+    assert {snapshot.reason for snapshot in snapshots} == {"flushed"}
+    assert broker.replays == 1
+    hub.close()
+
+
 def test_each_position_and_set_of_channels_is_read_for_itself():
     """What is shared is the very same question."""
     broker, hub = make()

@@ -28,4 +28,7 @@ def test_a_new_stream_begins_where_its_subscribe_was():
     inbox = listen(hub, "new")
 
     assert begin(hub, inbox, inbox.channels).position == unheard
+    # The next one finds it acknowledged, and the worker has heard nothing since.
+    another = listen(hub, "new")
+    assert begin(hub, another, another.channels).position == unheard
     hub.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_redis_events.broker.base import Delivery, Snapshot
-from flask_redis_events.channels import TICKS, Channel
+from flask_redis_events.channels import TICKS, Channel, local_channel
 from flask_redis_events.message import Message, Position
 from flask_redis_events.registry import Registry
 from flask_redis_events.sequence import Sequence
@@ -172,3 +172,25 @@ def test_a_fork_resets_those_who_did_not_see_what_was_lost(scene):
     assert scene.got() == ["11"]
     tell(15, at=21)
     assert scene.got() == ["reset"]
+    # Nor does memory vouch for those who were away meanwhile.
+    assert scene.sequence.tail.after(channels("a"), Position(12)) is None
+
+
+def test_a_channel_that_was_left_makes_no_gap_when_it_is_joined_again(scene):
+    """A message still under way then says nothing of what comes after the next SUBSCRIBE."""
+    scene.registry.remove(scene.client)
+    scene.sequence.forget(channels("a", "b"))
+    scene.live(message(11, channel="a"))
+    scene.registry.add(scene.client)
+
+    assert not scene.sequence.follows_a_gap(message(50, channel="a", prev=40))
+
+
+def test_who_hears_no_channel_of_redis_is_not_reset_with_it(scene):
+    """A shared poll has lost nothing when Redis is flushed."""
+    poll = Subscription([local_channel()])
+    scene.registry.add(poll)
+    scene.refill(20, lost={"": (Position(15), "flushed")})
+
+    assert scene.got() == ["reset"]
+    assert poll.take(0) == []

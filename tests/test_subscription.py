@@ -240,3 +240,38 @@ def test_who_may_fill_it_at_any_speed_waits_for_room(make_room: Callable[[Subscr
     waiting.join(5)
 
     assert not waiting.is_alive()
+
+
+def test_history_does_not_count_as_what_waits():
+    """However much it is, a live message behind it does not cut the client before it had any."""
+    subscription = Subscription(held=True, limit=batch(1).size * 2)
+    subscription.start(Position(5), [batch(1, 2, 3, 4, 5)])
+    subscription.offer(batch(6))
+
+    assert subscription.closed is None
+    assert ids(subscription.take(0)) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    "floor, restart, resets", [(5, None, 1), (9, None, 0), (5, 3, 1), (2, 3, 0)]
+)
+def test_what_is_lost_before_a_client_begins_is_told_when_it_does(floor, restart, resets):
+    """Unless it was chosen after the loss where it begins."""
+    subscription = Subscription(held=True)
+    subscription.lose(
+        Position(8), "trimmed", restart=None if restart is None else Position(restart)
+    )
+    subscription.start(Position(floor))
+
+    assert b"".join(one.data for one in subscription.take(0)).count(b"event: reset") == resets
+
+
+def test_history_makes_good_what_was_dropped_before():
+    """No `reset` tells of messages that the client has."""
+    subscription = Subscription(held=True, limit=batch(1).size * 2, overflow="drop")
+    for number in range(1, 6):
+        subscription.offer(batch(number))
+    subscription.start(Position(5), [batch(1, 2, 3, 4, 5)])
+
+    assert ids(subscription.take(0)) == [1, 2, 3, 4, 5]
+    assert subscription.size == 0

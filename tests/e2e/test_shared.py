@@ -33,6 +33,19 @@ def test_the_callback_runs_once_for_each_message(start: Start, kind: str):
 
 
 @KINDS
+def test_a_history_that_is_skipped_ends_no_stream(start: Start, kind: str):
+    """The callback makes nothing of all that was missed; what comes then arrives."""
+    app = start(kind)
+    with app.ready("/once/x") as client:
+        id = client.decoder.last_event_id
+    app.emit("x", "skip")
+    with app.ready("/once/x", last_event_id=id) as client:
+        app.emit("x", "a")
+
+        assert client.next_data() == {"made of": "a"}
+
+
+@KINDS
 def test_who_comes_back_gets_what_was_missed(start: Start, kind: str):
     """History goes through the callback too."""
     app = start(kind)
