@@ -49,6 +49,8 @@ def begin(
             # This worker may lag behind the moment of the SUBSCRIBE, and what was emitted in
             # between is not promised.
             now = hub.broker.replay(()).clock
+            # Where nothing was, the next one need not ask.
+            hub.vouch(inbox, channels, now)
         return Beginning(now, now, [])
     if after is None:
         return _with_backlog(hub.broker.replay(channels, last=backlog))

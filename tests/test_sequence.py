@@ -160,7 +160,10 @@ def test_other_channels_chains_are_forgotten_with_their_listeners(scene):
 
 def test_a_fork_resets_those_who_did_not_see_what_was_lost(scene):
     """Another worker tells by a tick; who saw the message goes on."""
+    tail = scene.sequence.tail
+    tail.acknowledged(Channel("a"))
     scene.live(message(11, channel="a"))
+    assert tail.after(channels("a"), Position(12)) == []
 
     def tell(number: int, at: int) -> None:
         frame = b":forked %d-0\n\n" % number
@@ -173,7 +176,7 @@ def test_a_fork_resets_those_who_did_not_see_what_was_lost(scene):
     tell(15, at=21)
     assert scene.got() == ["reset"]
     # Nor does memory vouch for those who were away meanwhile.
-    assert scene.sequence.tail.after(channels("a"), Position(12)) is None
+    assert tail.after(channels("a"), Position(12)) is None
 
 
 def test_a_channel_that_was_left_makes_no_gap_when_it_is_joined_again(scene):
