@@ -90,9 +90,10 @@ def test_watch_prints_a_line_for_each_message(redis_server, prefix):
     watch = [*flask, "redis-events", "watch", "a", "b:*", "--count", "2"]
     with subprocess.Popen(watch, env=environ, stdout=subprocess.PIPE, text=True) as process:
         client = redis_server.client()
-        while not client.publish(f"{prefix}a", "hello") and process.poll() is None:
+        # The pattern is subscribed to after the name.
+        while not client.publish(f"{prefix}b:1", "probe") and process.poll() is None:
             pass
-        client.publish(f"{prefix}b:1", '{"id": 7}')
+        client.publish(f"{prefix}a", "hello")
         output, _ = process.communicate(timeout=20)
 
-    assert output.splitlines() == ['-\ta\t\t"hello"', '-\tb:1\t\t{"id": 7}']
+    assert output.splitlines() == ['-\tb:1\t\t"probe"', '-\ta\t\t"hello"']
