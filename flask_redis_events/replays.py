@@ -30,6 +30,10 @@ Key = tuple[frozenset[Channel], Position]
 class Memory(Protocol):
     """What this worker heard itself."""
 
+    @property
+    def losses(self) -> int:
+        """How often it saw that something was lost: what was read before holds no more."""
+
     def recall(
         self, channels: frozenset[Channel], cursor: Position
     ) -> tuple[list[Message], Position] | None:
@@ -42,7 +46,8 @@ class Memory(Protocol):
 class _Flight:
     """One reading of history, for all who need the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, losses: int) -> None:
+        self.losses = losses
         self.began = time.monotonic()
         self.done = threading.Event()
         self.fresh = Deadline(KEPT_FOR)
@@ -87,12 +92,13 @@ class Replays:
     def _board(self, key: Key, inbox: Subscription) -> tuple[_Flight, bool]:
         """Return the flight that goes our way, and whether we have to fly it."""
         # What was emitted between a reading and the SUBSCRIBE is in neither of them.
-        earliest = inbox.waited_until or 0.0
+        earliest, losses = inbox.waited_until or 0.0, self._memory.losses
         with self._lock:
             flight = self._flights.get(key)
-            if flight is not None and flight.began >= earliest and not flight.fresh.passed:
-                return flight, False
-            flight = self._flights[key] = _Flight()
+            if flight is not None and not flight.fresh.passed:
+                if flight.began >= earliest and flight.losses == losses:
+                    return flight, False
+            flight = self._flights[key] = _Flight(losses)
             while len(self._flights) > KEPT:
                 self._flights.popitem(last=False)
             return flight, True

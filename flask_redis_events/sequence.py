@@ -26,6 +26,10 @@ class Sequence:
     ) -> None:
         #: The newest id of any channel; None until Redis' clock is known.
         self.position: Position | None = None
+        #: Up to here everybody has had everything: what a heartbeat may carry.
+        self.settled: Position | None = None
+        #: Counts how often something was lost: what was read before holds no more.
+        self.losses = 0
         #: What passed lately, for those who come back.
         self.tail = tail
         self._registry = registry
@@ -71,9 +75,15 @@ class Sequence:
             # Redis gives out none that is older than what it sent before: it is forged.
             return
         # The same message may come again, through a pattern.
+        ways = self._registry.ways(message.channel)
+        if self.position is None or len(ways) < 2:
+            self.settled = id
+        elif id > self.position:
+            # The copies of this one, for patterns, may still be under way; those before it came.
+            self.settled = self.position
         new = message.prev is not None and self._last.get(message.channel) != id
         # What is still under way of a channel that was left tells nothing of the time after it.
-        if new and self._registry.ways(message.channel):
+        if new and ways:
             self._last[message.channel] = id
             self.tail.add(message, id)
         self.tail.passed(id)
@@ -100,13 +110,13 @@ class Sequence:
             self._floor = Position(0)
             self._last.clear()
         if anew or snapshot.lost:
-            self.tail.forget(snapshot.clock)
+            self._forget_all(snapshot.clock)
         reasons = self._reset(snapshot)
         for message in snapshot.messages:
             for via in self._registry.ways(message.channel):
                 self.route(Delivery(via, message))
         self.flush()
-        self._floor = self.position = snapshot.clock
+        self._floor = self.position = self.settled = snapshot.clock
         self.tail.passed(snapshot.clock)
         return reasons
 
@@ -121,6 +131,10 @@ class Sequence:
                 if not self._registry.ways(name):
                     self._last.pop(name, None)
 
+    def _forget_all(self, position: Position) -> None:
+        self.losses += 1
+        self.tail.forget(position)
+
     def _forget_expired(self) -> None:
         if self.position is None:
             return
@@ -134,7 +148,7 @@ class Sequence:
         position = Position.parse(id) if word == b":forked" else None
         if position is not None and not self.tail.saw(position) and self.position is not None:
             self._reset(Snapshot(self.position, [], {"": (position, "forked")}))
-            self.tail.forget(self.position)
+            self._forget_all(self.position)
 
     def _reset(self, snapshot: Snapshot) -> list[str]:
         """Tell those who missed something; each is judged by its own position."""

@@ -143,6 +143,21 @@ def test_nor_with_one_who_need_not_wait_for_it():
     hub.close()
 
 
+def test_a_reading_from_before_a_loss_is_not_shared():
+    """It is of a clock, or of a master, that is no more."""
+    broker, hub = make()
+    cursor = broker.emit("a", "x")
+    broker.emit("a", "y")
+    after(hub, listen(hub, "a"), cursor)
+    assert hub.position
+    lost = {"": (hub.position, "forked")}
+    hub._reader.sequence.refill(Snapshot(hub.position, [], lost))
+    after(hub, listen(hub, "a"), cursor)
+
+    assert broker.replays == 2
+    hub.close()
+
+
 def test_a_lost_cursor_is_read_once_for_all():
     """After a flush everybody comes back with a cursor that is not covered."""
     broker, hub = make()
