@@ -147,7 +147,7 @@ class Hub:
         """Queue a heartbeat for an idle client, with the position that its inbox has come to."""
         # Under the lock: a message delivered in between would be older than the position.
         with self.lock:
-            position = self._reader.sequence.settled if inbox.channels and inbox.idle else None
+            position = self.position if inbox.channels and inbox.idle else None
             mailbox.beat(_newest(position, inbox.floor))
 
     def recall(

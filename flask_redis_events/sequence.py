@@ -26,8 +26,6 @@ class Sequence:
     ) -> None:
         #: The newest id of any channel; None until Redis' clock is known.
         self.position: Position | None = None
-        #: Up to here everybody has had everything: what a heartbeat may carry.
-        self.settled: Position | None = None
         #: Counts how often something was lost: what was read before holds no more.
         self.losses = 0
         #: What passed lately, for those who come back.
@@ -75,15 +73,9 @@ class Sequence:
             # Redis gives out none that is older than what it sent before: it is forged.
             return
         # The same message may come again, through a pattern.
-        ways = self._registry.ways(message.channel)
-        if self.position is None or len(ways) < 2:
-            self.settled = id
-        elif id > self.position:
-            # The copies of this one, for patterns, may still be under way; those before it came.
-            self.settled = self.position
         new = message.prev is not None and self._last.get(message.channel) != id
         # What is still under way of a channel that was left tells nothing of the time after it.
-        if new and ways:
+        if new and self._registry.ways(message.channel):
             self._last[message.channel] = id
             self.tail.add(message, id)
         self.tail.passed(id)
@@ -116,7 +108,7 @@ class Sequence:
             for via in self._registry.ways(message.channel):
                 self.route(Delivery(via, message))
         self.flush()
-        self._floor = self.position = self.settled = snapshot.clock
+        self._floor = self.position = snapshot.clock
         self.tail.passed(snapshot.clock)
         return reasons
 

@@ -197,13 +197,3 @@ def test_who_hears_no_channel_of_redis_is_not_reset_with_it(scene):
 
     assert scene.got() == ["reset"]
     assert poll.take(0) == []
-
-
-def test_a_message_is_settled_when_all_its_copies_came(scene):
-    """Redis sends one for the name and one for each pattern, and a read may end in between."""
-    scene.registry.add(Subscription(channels("a*")))
-    scene.sequence.route(Delivery(Channel("a"), message(11, channel="a")))
-    assert (scene.sequence.position, scene.sequence.settled) == (Position(11), Position(10))
-
-    scene.live(message(12, channel="b"))
-    assert scene.sequence.settled == Position(12)
