@@ -34,6 +34,26 @@ def heartbeat(position: Position | None) -> Batch:
     return _control("heartbeat", {"id": str(position)}, position)
 
 
+class Loss(Batch):
+    """A `reset` with what was lost, for who stands between the channels and several clients."""
+
+    __slots__ = ("reason", "restart", "until")
+
+    def __init__(
+        self,
+        reason: str,
+        until: Position,
+        *,
+        position: Position | None = None,
+        restart: Position | None = None,
+    ) -> None:
+        position = position or restart
+        super().__init__(control=reset(reason, position).data, position=position)
+        self.reason = reason
+        self.until = until
+        self.restart = restart
+
+
 def reset(reason: str, position: Position | None) -> Batch:
     """Messages may be missing here: the page should load its state anew."""
     return _control("reset", {"reason": reason}, position)

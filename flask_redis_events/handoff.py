@@ -60,6 +60,7 @@ class HandedOff:
         self.numbered = mailbox.numbered
         self.floor = mailbox.floor
         self.closed: str | None = None
+        #: When it was last sent something that a heartbeat would be: an id, if it has any.
         self.active_at = time.monotonic()
         self._runner = runner
         self._options = options
@@ -151,12 +152,14 @@ class HandedOff:
         if self._rest:
             self._wait(batch)
         elif self._takeover.chunked:
-            self._send(batch.chunk if self.numbered else batch.bare_chunk)
+            self._send(batch.chunk if self.numbered else batch.bare_chunk, batch.position)
         else:
-            self._send(batch.data if self.numbered else batch.bare)
+            self._send(batch.data if self.numbered else batch.bare, batch.position)
 
-    def _send(self, data: bytes) -> None:
-        self.active_at = time.monotonic()
+    def _send(self, data: bytes, position: Position | None = None) -> None:
+        now = time.monotonic()
+        if position is not None or not self.numbered:
+            self.active_at = now
         try:
             sent = os.write(self._socket.fd, data)
         except BlockingIOError:
@@ -166,7 +169,7 @@ class HandedOff:
             return
         self._sent += sent
         if sent:
-            self._stuck_since = self.active_at
+            self._stuck_since = now
         self._rest = data[sent:]
         if self._rest:
             self._socket.when_writable(self._flush)
@@ -249,6 +252,7 @@ class HandedOff:
         if max_age is not None and now - self._opened_at >= max_age:
             self.close("max age", last=hub.farewell("max age"))
         elif now - self.active_at >= self._options.heartbeat * 0.7:
+            self.active_at = now
             hub.beat(self, self._source or self)
         return now + self._next_tick()
 

@@ -132,6 +132,12 @@ class Hub:
             for member in list(audience.members):
                 member.offer(batch)
 
+    def lose(self, channel: Channel, loss: control.Loss) -> None:
+        """Reset those who missed something on a channel of this worker's own; under `lock`."""
+        for audience in self._registry.listening(channel):
+            for member in list(audience.members):
+                member.lose(loss.until, loss.reason, restart=loss.restart)
+
     def heard(self, channel: Channel) -> bool:
         """Say whether anyone hears a channel of this worker's own; under `lock`."""
         audiences = self._registry.listening(channel)

@@ -6,7 +6,7 @@ audience that hears it, and all its members are offered the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from .channels import Channel, matches
 from .member import Member
@@ -35,7 +35,8 @@ class Audience:
             return True
         if Channel(name) in self.channels:
             return False
-        return next(p for p in self._patterns if matches(p.name, name)) == via
+        # A name that is no UTF-8 was changed on its way here, and may match none.
+        return next((p for p in self._patterns if matches(p.name, name)), via) == via
 
     def flush(self) -> Batch:
         """Return what is pending as one batch."""
@@ -117,3 +118,10 @@ class Registry:
         patterns = [pattern for pattern in self._patterns if matches(pattern.name, name)]
         exact = Channel(name)
         return [exact, *patterns] if exact in self._listening else patterns
+
+    def hearing(self, name: str) -> Collection[Audience]:
+        """Return the audiences that hear a message on `name`, by whichever way, each once."""
+        ways = self.ways(name)
+        if len(ways) == 1:
+            return self._listening[ways[0]]
+        return {audience for way in ways for audience in self._listening[way]}

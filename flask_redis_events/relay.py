@@ -39,6 +39,8 @@ class Relay:
         self._callback = callback
         self._numbered = options.history and runner.hub.broker.numbered
         self._waiting: set[Subscription] = set()
+        #: How far the members have come.
+        self._position: Position | None = None
         self._begun = False
 
     def start(self) -> None:
@@ -63,12 +65,12 @@ class Relay:
 
     def _begin(self, member: Subscription) -> None:
         # Everything after the relay's last message is still to come through it.
-        member.go_live(self.inbox.floor)
+        member.go_live(self._position)
 
     def _run(self) -> None:
         inbox, hub = self.inbox, self._runner.hub
         inbox.live.wait()
-        beginning = self._beginning()
+        beginning = self._position = self._beginning()
         with hub.lock:
             inbox.start(beginning)
             self._begun = True
@@ -95,15 +97,15 @@ class Relay:
     def _pass_on(self, batches: list[Batch]) -> None:
         hub = self._runner.hub
         for batch in batches:
-            rendered = batch
-            if batch.messages:
-                rendered = Batch(self.render(self._runner, batch.messages))
+            rendered = Batch(self.render(self._runner, batch.messages))
             with hub.lock:
-                if rendered.size:
+                if isinstance(batch, control.Loss):
+                    hub.lose(self.channel, batch)
+                elif rendered.size:
                     hub.spread(self.channel, rendered)
-                self.inbox.floor = batch.position or self.inbox.floor
+                self._position = batch.position or self._position
                 if self._runner.ended:
-                    last = control.end(self.inbox.floor if self._numbered else None)
+                    last = control.end(self._position if self._numbered else None)
                     hub.dismiss(self.channel, "ended", last=last)
                     return
             # Members whose sockets take it are not to fall behind over what has piled up here.

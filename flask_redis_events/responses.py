@@ -81,7 +81,7 @@ def _shared_stream(
         chosen,
         request.environ,
         relays=state.relays,
-        key=(_key(), heard),
+        key=(_key(), heard, chosen.history),
         make=make,
     )
     return _respond(state, stream)

@@ -55,27 +55,28 @@ class Sequence:
     def route(self, delivery: Delivery) -> None:
         """Put a message to those who hear it; it goes out at `flush()`."""
         via, message = delivery
-        if message.id is not None:
-            if message.id <= self._floor:
-                return
-            self._pass(message, message.id)
+        id, heard = message.id, self._registry.hearing(message.channel)
+        if id is not None and (id <= self._floor or id == self.position):
+            # From history, or through another pattern, all have it.
+            return
+        if id is not None and (self.position is None or id > self.position):
+            self._pass(message, id, heard=bool(heard))
+        else:
+            # Foreign, or forged, as Redis gives out no older id: it comes once for each way.
+            heard = [
+                one for one in self._registry.listening(via) if one.hears(via, message.channel)
+            ]
         if message.channel == TICKS:
             self._forget_expired()
             self._note_fork(message)
             return
-        for audience in self._registry.listening(via):
-            if audience.hears(via, message.channel):
-                audience.pending.append(message)
-                self._touched[audience] = None
+        for audience in heard:
+            audience.pending.append(message)
+            self._touched[audience] = None
 
-    def _pass(self, message: Message, id: Position) -> None:
-        if self.position is not None and id < self.position:
-            # Redis gives out none that is older than what it sent before: it is forged.
-            return
-        # The same message may come again, through a pattern.
-        new = message.prev is not None and self._last.get(message.channel) != id
+    def _pass(self, message: Message, id: Position, *, heard: bool) -> None:
         # What is still under way of a channel that was left tells nothing of the time after it.
-        if new and self._registry.ways(message.channel):
+        if heard and message.prev is not None:
             self._last[message.channel] = id
             self.tail.add(message, id)
         self.tail.passed(id)
@@ -99,14 +100,13 @@ class Sequence:
         """Go on from a snapshot of what came after the position; return why clients were reset."""
         anew = self.position is None or "" in snapshot.lost
         if anew:
-            self._floor = Position(0)
+            self._floor, self.position = Position(0), None
             self._last.clear()
         if anew or snapshot.lost:
             self._forget_all(snapshot.clock)
         reasons = self._reset(snapshot)
         for message in snapshot.messages:
-            for via in self._registry.ways(message.channel):
-                self.route(Delivery(via, message))
+            self.route(Delivery(Channel(message.channel), message))
         self.flush()
         self._floor = self.position = snapshot.clock
         self.tail.passed(snapshot.clock)
@@ -155,8 +155,7 @@ class Sequence:
 
     def _hearing(self, channel: str) -> list[Audience]:
         """Return the audiences of a channel; of all that Redis has where it is ''."""
-        if not channel:
-            every = self._registry.audiences
-            return [one for one in every if not any(each.local for each in one.channels)]
-        ways = self._registry.ways(channel)
-        return list({audience for via in ways for audience in self._registry.listening(via)})
+        if channel:
+            return list(self._registry.hearing(channel))
+        every = self._registry.audiences
+        return [one for one in every if not any(each.local for each in one.channels)]

@@ -39,6 +39,7 @@ class Stream:
         self._socket: ClientSocket | None = None
         self._frames: Iterator[bytes] | None = None
         self._opened_at = 0.0
+        #: When the client was last sent something that a heartbeat would be: an id, if it has any.
         self._active_at = 0.0
         #: When the server took a chunk that it has not yet come back from.
         self._writing_since: float | None = None
@@ -69,9 +70,10 @@ class Stream:
         if self.begun and not self._timed:
             # Not before: a stream that is handed off has its times kept there.
             self._timed = True
+            self._active_at = time.monotonic()
             self.hub.keep_time(self, self._next_tick())
         chunk = next(self._frames)
-        self._writing_since = self._active_at = time.monotonic()
+        self._writing_since = time.monotonic()
         return chunk
 
     def close(self) -> None:
@@ -141,8 +143,11 @@ class Stream:
     def _forward(self) -> Iterator[bytes]:
         """Yield one chunk for all that came together, again and again."""
         while True:
-            chunk = self._render(self.mailbox.take())
+            batches = self.mailbox.take()
+            chunk = self._render(batches)
             if chunk:
+                if not self.mailbox.numbered or any(batch.position for batch in batches):
+                    self._active_at = time.monotonic()
                 yield chunk
             self.mailbox.commit()
 

@@ -51,7 +51,7 @@ class Subscription:
         self._size = 0
         self._held = held
         #: The `reset` that tells of what was dropped, while it waits.
-        self._overflow: Batch | None = None
+        self._overflow: control.Loss | None = None
         self._closed: str | None = None
         self._uncommitted = False
         #: What `lose` was told while it was held: `start` judges it by the floor that it is given.
@@ -124,7 +124,8 @@ class Subscription:
             batch for batch in self._queue if not batch.messages and batch is not self._overflow
         ]
         if dropped is not None:
-            self._overflow = control.reset("overflow", dropped.id)
+            until = dropped.id or Position(0)
+            self._overflow = control.Loss("overflow", until, position=dropped.id)
         self._queue = deque([self._overflow, *rest] if self._overflow else rest)
         if kept:
             self._queue.append(Batch(kept))
@@ -138,8 +139,7 @@ class Subscription:
             self._size = 0
             self.floor = floor
             for batch in held:
-                dropped = batch.position if batch is self._overflow else None
-                if dropped is not None and floor is not None and dropped <= floor:
+                if batch is self._overflow and not self._missed(self._overflow.until):
                     # History has what was dropped meanwhile.
                     continue
                 newer = batch if floor is None else batch.after(floor)
@@ -150,7 +150,7 @@ class Subscription:
             for until, reason, restart in self._losses:
                 # A floor on the new clock's side of a roll-back was read after it.
                 if self._missed(until) if restart is None else (floor and floor > restart):
-                    self._tell(reason, restart)
+                    self._tell(until, reason, restart)
             self._losses.clear()
             self._filled.set()
 
@@ -182,16 +182,16 @@ class Subscription:
                 return False
             if restart is None and not self._missed(until):
                 return False
-            self._tell(reason, restart)
+            self._tell(until, reason, restart)
             return True
 
     def _missed(self, until: Position) -> bool:
         return self.floor is None or self.floor < until
 
-    def _tell(self, reason: str, restart: Position | None) -> None:
+    def _tell(self, until: Position, reason: str, restart: Position | None) -> None:
         if restart is not None:
             self.floor = None
-        self._queue.append(control.reset(reason, restart))
+        self._queue.append(control.Loss(reason, until, restart=restart))
         self._filled.set()
 
     def take(self, timeout: float | None = None) -> list[Batch]:

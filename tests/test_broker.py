@@ -151,6 +151,17 @@ def test_each_message_names_the_one_before_it_on_its_channel(broker):
     assert prevs[1] <= before
 
 
+def test_the_first_message_of_all_follows_a_position(open_one):
+    """Also on an empty Redis: a client that got no further than `ready` has a cursor before it."""
+    broker = open_one()
+    id = emit(broker)
+    [first] = broker.replay(channels("a"), last=1).messages
+    assert first.prev < id
+
+    again = broker.replay(channels("a"), after=first.prev)
+    assert ([m.id for m in again.messages], again.reason) == ([id], None)
+
+
 def test_replay_merges_channels_in_order(broker):
     """What came after the cursor on the channels asked for, and nothing else."""
     ids = [emit(broker, name, name) for name in ("a", "b", "c", "a", "b2", "a")]

@@ -59,3 +59,12 @@ def test_an_audience_hears_a_message_once(heard, name, via):
     hears = [way for way in registry.ways(name) if audience.hears(way, name)]
 
     assert hears == [Channel.parse(via)]
+
+
+def test_a_name_that_is_no_utf8_is_heard_by_who_asked_for_it():
+    """Redis matched its bytes; the name that came of them matches the pattern no more."""
+    registry = Registry()
+    audience, _ = registry.add(Subscription(channels("a?", "b")))
+    [way] = channels("a?")
+
+    assert audience.hears(way, b"a\xff".decode("utf-8", "replace"))

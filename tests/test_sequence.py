@@ -197,3 +197,15 @@ def test_who_hears_no_channel_of_redis_is_not_reset_with_it(scene):
 
     assert scene.got() == ["reset"]
     assert poll.take(0) == []
+
+
+def test_whoever_hears_a_message_has_it_when_the_position_says_so(scene):
+    """Redis sends it once for each way; between two of them a heartbeat may carry its id."""
+    pattern = Subscription(channels("a*"))
+    scene.registry.add(pattern)
+    scene.live(message(11, channel="a"))
+    assert [m.id for batch in pattern.take(0) for m in batch.messages] == [Position(11)]
+
+    scene.sequence.route(Delivery(Channel("a*", pattern=True), message(11, channel="a")))
+    scene.sequence.flush()
+    assert (pattern.take(0), scene.got()) == ([], ["11"])

@@ -42,8 +42,10 @@ local id = string.format('%.0f-%.0f', ms, seq)
 if last then
   redis.call('HSET', KEYS[1], 'last', id)
 else
+  -- Older than any id: who has heard nothing yet has a position, too.
   created = id
-  redis.call('HSET', KEYS[1], 'last', id, 'created', id)
+  id = string.format('%.0f-1', ms)
+  redis.call('HSET', KEYS[1], 'last', id, 'created', created)
 end
 
 local prev = '-'

@@ -150,6 +150,15 @@ def add_callbacks(app: Flask) -> None:
 
         return on_message
 
+    @app.get("/optional/<name>")
+    def optional(name: str) -> Response:
+        return redis_event(
+            name,
+            lambda channel, message, event: message,
+            shared=True,
+            history="plain" not in request.args,
+        )
+
     @app.get("/pull/<name>")
     @events.stream("{name}", heartbeat=0.3)
     def pull(name: str) -> Callable[[Messages], Iterator[Any]]:
@@ -169,6 +178,21 @@ def add_callbacks(app: Flask) -> None:
                     batch = []
 
         return batches
+
+    @app.get("/foreign/<name>")
+    @events.stream("{name}", heartbeat=0.3)
+    def foreign(name: str) -> None:
+        """What other programs publish has no id."""
+
+    @app.get("/busy/<name>")
+    @events.stream("{name}", heartbeat=0.3)
+    def busy(name: str) -> Callable[[Messages], Iterator[Any]]:
+        def ticking(messages: Messages) -> Iterator[Any]:
+            while True:
+                messages.get(timeout=0.05)
+                yield "tick"
+
+        return ticking
 
     @app.get("/hold/<name>")
     @events.stream("{name}", heartbeat=0.3)

@@ -37,6 +37,12 @@ def without_redis() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "REDIS_EVENTS_URL"}
 
 
+def as_in_a_terminal() -> None:
+    """Heed what the tests themselves may ignore, under nohup or as a shell's background job."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Demo:
     """The running demo."""
 
@@ -54,14 +60,21 @@ class Demo:
                 env=without_redis() | self.environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # As in a terminal, also where the tests themselves run under nohup.
-                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+                preexec_fn=as_in_a_terminal,
             )
         wait_until(lambda: self.url in self.log.read_text(), 30, self.log.read_text)
 
     def stop(self) -> None:
+        every = psutil.Process(self.process.pid).children(recursive=True)
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(15)
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            for child in every:
+                if child.is_running():
+                    child.kill()
+            raise
 
     def family(self) -> list[psutil.Process]:
         """Return all that it started: a Redis, gunicorn and two workers, the publisher."""

@@ -95,3 +95,15 @@ def test_it_has_heartbeats_and_drains(start: Start, kind: str):
 
         assert client.until(lambda event: event.event == "reconnect")
         assert client.wait_closed()
+
+
+@KINDS
+def test_clients_with_other_options_are_not_among_them(start: Start, kind: str):
+    """Of one endpoint, too: who wants no ids gets none, and the others theirs."""
+    app = start(kind)
+    with app.ready("/optional/x?plain") as plain, app.ready("/optional/x") as client:
+        id = app.emit("x", "a")
+
+        assert plain.next_data() == client.next_data() == "a"
+        assert client.decoder.last_event_id == id
+        assert not plain.decoder.last_event_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -128,6 +129,30 @@ def test_heartbeats_carry_the_position(app):
 
         assert Position.parse(heartbeat.last_event_id) <= Position.parse(id)
         assert json.loads(heartbeat.data) == {"id": heartbeat.last_event_id}
+
+
+@pytest.mark.parametrize("path", ["/foreign/x", "/busy/x"])
+def test_frames_without_ids_keep_no_cursor_back(app, path):
+    """However many there are, heartbeats come between them, or the cursor would expire."""
+    stop = threading.Event()
+
+    def publish() -> None:
+        while not stop.wait(0.05):
+            app.publish("x", b"foreign")
+
+    with app.ready(path) as client, app.ready("/channel/y") as other:
+        publisher = threading.Thread(target=publish)
+        publisher.start()
+        try:
+            id = app.emit("y", "elsewhere")
+            assert other.next_data() == "elsewhere"
+            beat = client.until(lambda event: event.event == "heartbeat" and event.last_event_id)
+        finally:
+            stop.set()
+            publisher.join()
+
+        assert Position.parse(beat.last_event_id) >= Position.parse(id)
+        assert any(event.event == "message" for event in client.events)
 
 
 def test_without_history_there_are_no_ids(app):
