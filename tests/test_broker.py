@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
+from redis._parsers import _HiredisParser, _RESP2Parser
 
 from flask_redis_events.broker import Broker, open_broker
 from flask_redis_events.broker.base import Acknowledgement, Delivery, Feed, Pong, Received
+from flask_redis_events.broker.redis import RedisBroker
 from flask_redis_events.channels import Channel
 from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.message import Position
@@ -131,6 +134,33 @@ def test_a_closed_feed_raises(broker):
     with pytest.raises(BrokerError):
         while True:
             feed.read(0.1)
+
+
+@pytest.mark.parametrize("parser", [_HiredisParser, _RESP2Parser])
+def test_closing_ends_a_read_under_way(redis_server, prefix, parser):
+    """With either of redis-py's parsers; the one without hiredis has its buffer taken away."""
+    client = redis_server.client()
+    client.connection_pool.connection_kwargs["parser_class"] = parser
+    broker = RedisBroker(redis_server.url, prefix=prefix, history=1, history_ttl=1, client=client)
+    feed = broker.open()
+    feed.subscribe(channels("a"))
+    read(feed, 1)
+    ended: list[BaseException] = []
+
+    def go_on() -> None:
+        try:
+            while True:
+                feed.read(5)
+        except BaseException as error:
+            ended.append(error)
+
+    reader = threading.Thread(target=go_on)
+    reader.start()
+    time.sleep(0.05)  # By then it waits in a read, or ends by the next one: both are right.
+    feed.close()
+    reader.join(5)
+
+    assert [type(error) for error in ended] == [BrokerError]
 
 
 def test_ids_grow_over_all_channels(broker):

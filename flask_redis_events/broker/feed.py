@@ -58,6 +58,11 @@ class RedisFeed:
                     )
             except RedisTimeoutError:
                 pass
+            except ValueError as error:
+                if not self._closed:
+                    raise
+                # `close` took away the buffer that redis-py's own parser was reading from.
+                raise BrokerError("The connection to Redis was closed.") from error
         return [item for item in map(self._understand, replies) if item is not None]
 
     def close(self) -> None:
