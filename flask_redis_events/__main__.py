@@ -24,8 +24,9 @@ def main(argv: list[str]) -> int:
         return demo(argv[1:])
     if argv[:1] == ["bench"]:
         return bench(argv[1:])
-    print(USAGE, file=sys.stderr)
-    return 2
+    asked = argv in (["-h"], ["--help"])
+    print(USAGE, file=sys.stdout if asked else sys.stderr)
+    return 0 if asked else 2
 
 
 if __name__ == "__main__":

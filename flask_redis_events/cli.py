@@ -50,7 +50,7 @@ def emit(channel: str, data: str, event: str | None, transient: bool) -> None:
 
 @cli.command()
 @click.argument("channels", nargs=-1, required=True)
-@click.option("--count", type=int, help="Stop after so many messages.")
+@click.option("--count", type=click.IntRange(min=1), help="Stop after so many messages.")
 @with_appcontext
 def watch(channels: tuple[str, ...], count: int | None) -> None:
     """Print the messages of CHANNELS (patterns too), a line each, as they come."""

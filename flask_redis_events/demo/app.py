@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,17 +13,18 @@ from flask import Flask, abort, jsonify, render_template, request
 from flask_redis_events import BrokerError, RedisEvents, ServerSentEvent
 from flask_redis_events.callbacks import StreamEvent
 
+from .jobs import WANTED, tell
+
 events = RedisEvents()
 
 #: Characters, at most.
 NAME, TEXT = 24, 500
-STEPS = ("Fetching", "Unpacking", "Counting", "Sorting", "Plotting", "Writing the report")
 
 
 def create_app() -> Flask:
     app = Flask(__name__)
     app.config["REDIS_EVENTS_URL"] = os.environ["REDIS_EVENTS_URL"]
-    app.config["REDIS_EVENTS_PREFIX"] = os.environ.get("REDIS_EVENTS_PREFIX", "demo:")
+    app.config["REDIS_EVENTS_PREFIX"] = os.environ["REDIS_EVENTS_PREFIX"]
     app.config["REDIS_EVENTS_HEARTBEAT"] = 5
     app.config["MAX_CONTENT_LENGTH"] = 16 * 1024
     events.init_app(app)
@@ -41,10 +40,10 @@ def _add_pages(app: Flask) -> None:
         return render_template("index.html")
 
     @app.get("/jobs/<uuid:job_id>")
-    def job(job_id: UUID) -> str:
+    def job(job_id: UUID) -> Any:
         if not events.history(f"job:{job_id}:progress", limit=1):
             # Its stream would be open, and silent for ever.
-            abort(404, "There is no such job, or it ended longer ago than its state is kept.")
+            return render_template("no-job.html"), 404
         return render_template("job.html", job_id=job_id)
 
     @app.get("/history")
@@ -98,9 +97,8 @@ def _add_actions(app: Flask) -> None:
     def start() -> Any:
         job_id = str(uuid4())
         # Said before the answer: whoever follows the job's link finds it.
-        _tell(app, job_id, 0)
-        # A stand-in for Celery or the like: the job itself knows nothing of Flask's request.
-        threading.Thread(target=_work, args=(app, job_id), daemon=True).start()
+        tell(events.emit_many, job_id, 0)
+        events.emit(WANTED, job_id)
         return {"id": job_id}, 202
 
     @app.errorhandler(BrokerError)
@@ -113,29 +111,3 @@ def _text(line: Any, field: str, most: int) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > most:
         abort(400, f"{field} must be a text of 1 to {most} characters.")
     return value.strip()
-
-
-def _work(app: Flask, job_id: str) -> None:
-    for percent in range(4, 101, 4):
-        time.sleep(random.uniform(0.05, 0.3))
-        told = False
-        while not told:
-            try:
-                _tell(app, job_id, percent)
-                told = True
-            except BrokerError:
-                # Redis is away: the job waits, or its pages would never see the end.
-                time.sleep(1)
-
-
-def _tell(app: Flask, job_id: str, percent: int) -> None:
-    step = STEPS[min(percent * len(STEPS) // 100, len(STEPS) - 1)]
-    status = "completed" if percent == 100 else "running"
-    progress = {"id": job_id, "percent": percent, "status": status, "step": step}
-    with app.app_context():
-        events.emit_many(
-            [
-                ("jobs", ServerSentEvent(progress, event="job")),
-                (f"job:{job_id}:progress", progress),
-            ]
-        )

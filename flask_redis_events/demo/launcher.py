@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from flask_redis_events import ConfigError, Emitter
+from flask_redis_events import BrokerError, ConfigError, Emitter, settings
 
+from . import publisher
 from .children import (
     Alive,
     CannotStart,
@@ -64,13 +65,17 @@ def _within(least: int, most: int) -> Callable[[str], int]:
 
 def _run(arguments: argparse.Namespace, running: ExitStack) -> int:
     host, port = arguments.host, _choose_port(arguments.host, arguments.port)
-    redis = _given_redis() or running.enter_context(own_redis())
-    environ = {**os.environ, "REDIS_EVENTS_URL": redis.url, "PYTHONUNBUFFERED": "1"}
+    prefix = os.environ.get("REDIS_EVENTS_PREFIX", "demo:")
+    redis = _given_redis(prefix) or running.enter_context(own_redis())
+    environ = {
+        **os.environ,
+        "REDIS_EVENTS_URL": redis.url,
+        "REDIS_EVENTS_PREFIX": prefix,
+        "PYTHONUNBUFFERED": "1",
+    }
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     web = running.enter_context(child(_gunicorn(address, arguments.workers), environ))
-    publisher = running.enter_context(
-        child([sys.executable, "-m", "flask_redis_events.demo.publisher"], environ)
-    )
+    figures = running.enter_context(child([sys.executable, "-m", publisher.__name__], environ))
     if not wait_until_it_listens(web, host, port, seconds=20):
         raise CannotStart("gunicorn does not start; what it said is above.")
     print(f"\n  The demo runs at http://{address}/  (Ctrl-C ends it)\n", flush=True)
@@ -78,13 +83,13 @@ def _run(arguments: argparse.Namespace, running: ExitStack) -> int:
         {
             "Redis": redis.alive,
             "gunicorn": lambda: web.poll() is None,
-            "the publisher": lambda: publisher.poll() is None,
+            "the publisher": lambda: figures.poll() is None,
         }
     )
 
 
-def _given_redis() -> Redis | None:
-    """Return the Redis that the environment names; whether it runs is not ours to watch."""
+def _given_redis(prefix: str) -> Redis | None:
+    """Return the Redis that the environment names; whether it goes on is not ours to watch."""
     url = os.environ.get("REDIS_EVENTS_URL")
     if not url:
         return None
@@ -94,9 +99,12 @@ def _given_redis() -> Redis | None:
             " several: let it name a Redis, or unset it."
         )
     try:
-        Emitter(url).close()
-    except ConfigError as error:
-        raise CannotStart(f"REDIS_EVENTS_URL: {error}") from error
+        emitter = Emitter(settings.url("REDIS_EVENTS_URL", url), prefix=prefix)
+        # What is not kept is tried once: this says at once whether it can be reached.
+        emitter.emit("demo", "starts", persist=False)
+        emitter.close()
+    except (BrokerError, ConfigError) as error:
+        raise CannotStart(str(error)) from error
     return Redis(url, lambda: True)
 
 
@@ -121,7 +129,8 @@ def _choose_port(host: str, wanted: int | None) -> int:
         try:
             return bindable(host, port)
         except OSError as error:
-            reason = error.strerror
+            # `create_server` adds the address; a resolver's error has no errno of the system's.
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
     if wanted is not None:
         raise CannotStart(
             f"Port {wanted} on {host} cannot be used ({reason}): choose another with --port."

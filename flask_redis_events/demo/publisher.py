@@ -1,4 +1,4 @@
-"""Emits this machine's figures, once a second: a process without Flask."""
+"""Emits this machine's figures, once a second, and does the demo's jobs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 import psutil
 
 from flask_redis_events import BrokerError, Emitter
+
+from . import jobs
 
 
 def figures() -> Iterator[dict[str, Any]]:
@@ -36,9 +38,10 @@ def figures() -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    emitter = Emitter(
-        os.environ["REDIS_EVENTS_URL"], prefix=os.environ.get("REDIS_EVENTS_PREFIX", "demo:")
-    )
+    url, prefix = os.environ["REDIS_EVENTS_URL"], os.environ["REDIS_EVENTS_PREFIX"]
+    emitter = Emitter(url, prefix=prefix)
+    # Before the first figures: with those the page lets jobs be started.
+    jobs.serve(url, prefix, emitter.emit_many)
     away = False
     for figure in figures():
         try:

@@ -107,6 +107,12 @@ def is_live(page: WebDriver) -> bool:
     return text(page, "#state") == "live"
 
 
+def start_a_job(page: WebDriver) -> None:
+    button = page.find_element(By.ID, "start")
+    wait_until(button.is_enabled, 15)
+    button.click()
+
+
 def statuses(page: WebDriver, url: str) -> list[int]:
     """Return what the browser's requests of a URL were answered."""
     found = []
@@ -137,7 +143,7 @@ def test_the_page_is_live(demo: Demo, browse: Browse):
     one.find_element(By.CSS_SELECTOR, "#say button").click()
     wait_until(lambda: "Ada <b>hello</b>" in text(two, "#lines"), 10)
 
-    one.find_element(By.ID, "start").click()
+    start_a_job(one)
     wait_until(lambda: "done" in text(two, "#running"), 20)
 
     late = browse()
@@ -153,7 +159,7 @@ def test_a_finished_job_is_not_asked_for_again(demo: Demo, browse: Browse):
     page = browse()
     page.get(demo.url)
     wait_until(lambda: text(page, "#state") == "live", 15)
-    page.find_element(By.ID, "start").click()
+    start_a_job(page)
     wait_until(lambda: page.find_elements(By.CSS_SELECTOR, "#running a"), 10)
     link = page.find_element(By.CSS_SELECTOR, "#running a").get_attribute("href")
     assert link
@@ -175,7 +181,7 @@ def test_a_finished_job_is_not_asked_for_again(demo: Demo, browse: Browse):
 
 
 def test_a_worker_that_dies_is_not_missed(demo: Demo, browse: Browse):
-    """The page reconnects to another one, and no figure is lost or shown twice."""
+    """The page reconnects to another one, no figure is lost or shown twice, and a job goes on."""
     page = browse()
     page.get(demo.url)
     wait_until(lambda: text(page, "#state") == "live", 15)
@@ -190,6 +196,8 @@ def test_a_worker_that_dies_is_not_missed(demo: Demo, browse: Browse):
         if "gunicorn" in " ".join(child.cmdline()) and child.ppid() != demo.process.pid
     ]
     assert len(workers) == 2
+    start_a_job(page)
+    wait_until(lambda: "%" in text(page, "#running"), 10)
     for worker in workers:
         worker.kill()
     wait_until(lambda: script(page, "window.demo.counts.ready") >= 2, 20)
@@ -199,6 +207,7 @@ def test_a_worker_that_dies_is_not_missed(demo: Demo, browse: Browse):
     assert ids == sorted(set(ids))
     gaps = [later - earlier for earlier, later in pairwise(ids)]
     assert max(gaps) < 1.9
+    wait_until(lambda: "done" in text(page, "#running"), 20)
 
 
 def test_a_page_waits_for_the_server(demo: Demo, browse: Browse):
@@ -229,7 +238,7 @@ def test_a_job_outlives_its_redis(own_redis_server: RedisServer, tmp_path: Path,
         page = browse()
         page.get(demo.url)
         wait_until(lambda: is_live(page), 15)
-        page.find_element(By.ID, "start").click()
+        start_a_job(page)
         wait_until(lambda: "%" in text(page, "#running"), 10)
         own_redis_server.restart()
         wait_until(lambda: "done" in text(page, "#running"), 40)
@@ -237,6 +246,31 @@ def test_a_job_outlives_its_redis(own_redis_server: RedisServer, tmp_path: Path,
         demo.stop()
 
     assert "Traceback" not in demo.log.read_text()
+
+
+def test_what_cannot_be_sent_is_said_beside_it(
+    own_redis_server: RedisServer, tmp_path: Path, browse: Browse
+):
+    """The line stays in its field, and the words go with the next one that arrives."""
+    demo = Demo(tmp_path / "demo.log", REDIS_EVENTS_URL=own_redis_server.url)
+    try:
+        page = browse()
+        page.get(demo.url)
+        wait_until(lambda: is_live(page), 15)
+        assert text(page, "#chat .trouble") == ""
+        own_redis_server.stop()
+        page.find_element(By.NAME, "name").send_keys("Ada")
+        page.find_element(By.NAME, "text").send_keys("hello", Keys.ENTER)
+        wait_until(lambda: "try again" in text(page, "#chat .trouble"), 30)
+        assert page.find_element(By.NAME, "text").get_attribute("value") == "hello"
+        own_redis_server.start()
+        wait_until(lambda: is_live(page), 30)
+        page.find_element(By.NAME, "text").send_keys(Keys.ENTER)
+        wait_until(lambda: "Ada hello" in text(page, "#lines"), 20)
+
+        assert text(page, "#chat .trouble") == ""
+    finally:
+        demo.stop()
 
 
 def test_a_job_that_is_unknown_is_said(demo: Demo, browse: Browse):
@@ -327,9 +361,10 @@ def test_a_port_that_is_taken_is_said(demo: Demo):
         (["--workers", "0"], {}, "from 1 to 64"),
         (["--host", "203.0.113.9"], {}, "--host"),
         ([], {"REDIS_EVENTS_URL": "memory://"}, "no other process can reach"),
-        ([], {"REDIS_EVENTS_URL": "nonsense"}, "must be a URL"),
+        ([], {"REDIS_EVENTS_URL": "nonsense"}, "REDIS_EVENTS_URL must be a URL"),
+        ([], {"REDIS_EVENTS_URL": "redis://127.0.0.1:1/0"}, "Redis could not be reached"),
     ],
-    ids=["port", "workers", "host", "memory", "url"],
+    ids=["port", "workers", "host", "memory", "url", "nobody there"],
 )
 def test_what_cannot_work_is_said(arguments: list[str], environment: dict[str, str], said: str):
     """Nothing is started, and the message says what to change."""

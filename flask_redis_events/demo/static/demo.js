@@ -3,6 +3,7 @@
 
 const $ = (id) => document.getElementById(id);
 const MINUTE = 60;
+const GAP = 3;  // seconds; figures come every second
 const SILENCE = 20;  // seconds; heartbeats come every 5
 const AGAIN = 3;  // seconds
 const counts = { metrics: 0, chat: 0, job: 0, worker: 0, ready: 0, heartbeat: 0, reset: 0, reconnect: 0 };
@@ -37,7 +38,8 @@ function plot(id, series, { values, max } = {}) {
   const chart = new uPlot({
     width: box.clientWidth, height: box.clientHeight,
     legend: { show: false }, cursor: { y: false },
-    scales: { y: { range: (u, low, high) => [0, max ?? Math.max(high * 1.15, 1e-3)] } },
+    // At least ten seconds wide and one unit high: the first figure has no range of its own.
+    scales: { x: { range: (u, low, high) => [Math.min(low, high - 10), high] }, y: { range: (u, low, high) => [0, max ?? Math.max(high * 1.15, 1)] } },
     axes: [{ ...axis, size: 24, space: 74, values: (u, ticks) => ticks.map(clock) }, { ...axis, size: 58, values: values && ((u, ticks) => ticks.map(values)) }],
     series: [{}, ...series],
   }, [[], ...series.map(() => [])], box);
@@ -47,8 +49,7 @@ function plot(id, series, { values, max } = {}) {
 }
 
 function addLegend(box, series) {
-  const legend = document.createElement("p");
-  legend.className = "legend";
+  const legend = box.nextElementSibling;
   for (const { label, stroke } of series) {
     const entry = document.createElement("span");
     const mark = document.createElement("i");
@@ -57,7 +58,6 @@ function addLegend(box, series) {
     entry.append(mark, label);
     legend.append(entry);
   }
-  box.after(legend);
 }
 
 const plots = {
@@ -70,7 +70,9 @@ const charts = () => Object.values(plots).filter(Boolean);
 dark.addEventListener("change", () => charts().forEach((chart) => chart.redraw()));
 
 function append(chart, t, values) {
-  const data = chart.data.map((column, index) => [...column, index ? values[index - 1] : t].slice(-MINUTE));
+  const last = chart.data[0].at(-1);
+  const gap = t - last > GAP;  // drawn as one, and not as a straight line
+  const data = chart.data.map((column, index) => [...column, ...(gap ? [index ? null : (last + t) / 2] : []), index ? values[index - 1] : t].slice(-MINUTE));
   chart.setData(data);
 }
 
@@ -79,6 +81,7 @@ function showFigures(figures) {
     const cores = figures.cpu.map((_, core) => line(`core ${core}`, ofCore(core), { filled: figures.cpu.length < 3 }));
     plots.cpu = plot("cpu", cores, { max: 100, values: (v) => `${v} %` });
   }
+  $("start").disabled = false;  // who sends the figures does the jobs
   append(plots.cpu, figures.t, figures.cpu);
   append(plots.memory, figures.t, [figures.memory.used]);
   append(plots.network, figures.t, [figures.network.in, figures.network.out]);
@@ -113,6 +116,7 @@ function showJob(job) {
     link.textContent = job.id.slice(0, 8);
     const bar = document.createElement("progress");
     bar.max = 100;
+    bar.ariaLabel = `Job ${job.id.slice(0, 8)}`;
     row.append(link, document.createElement("span"));
     item.append(row, bar);
     $("running").prepend(item);
@@ -128,18 +132,28 @@ async function post(url, body) {
   return response;
 }
 
-$("say").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const form = event.target;
-  const { name, text } = form.elements;
+// One at a time; what was refused is said beside the button that was pressed.
+async function attempt(button, send) {
+  const trouble = button.closest(".card").querySelector(".trouble");
+  button.disabled = true;
   try {
+    await send();
+    trouble.textContent = "";
+  } catch (error) {
+    trouble.textContent = "No answer: it may arrive yet, or try again.";
+  }
+  button.disabled = false;
+}
+
+$("say").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const { name, text } = event.target.elements;
+  attempt(event.submitter, async () => {
     await post("chat", { name: name.value, text: text.value });
     text.value = "";
-  } catch (error) {
-    setStatus("lost", "not sent, try again");
-  }
+  });
 });
-$("start").addEventListener("click", () => post("jobs").catch(() => setStatus("lost", "not started, try again")));
+$("start").addEventListener("click", (event) => attempt(event.target, () => post("jobs")));
 
 // ---- the stream -----------------------------------------------------------------------------
 

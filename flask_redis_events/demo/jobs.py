@@ -1,0 +1,69 @@
+"""Jobs, done outside the web workers: whatever happens to those, a job comes to its end.
+
+A stand-in for Celery or the like.  Who wants a job emits its id on `WANTED`; its progress is an
+event, too.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask
+
+from flask_redis_events import BrokerError, RedisEvents, ServerSentEvent
+from flask_redis_events.signals import broker_connected
+
+WANTED = "jobs:wanted"
+STEPS = ("Fetching", "Unpacking", "Counting", "Sorting", "Plotting", "Writing the report")
+
+EmitMany = Callable[[list[tuple[str, Any]]], object]
+
+
+def tell(emit_many: EmitMany, job_id: str, percent: int) -> None:
+    """Say how far a job has come: to the page of all jobs, and to its own."""
+    step = STEPS[min(percent * len(STEPS) // 100, len(STEPS) - 1)]
+    status = "completed" if percent == 100 else "running"
+    progress = {"id": job_id, "percent": percent, "status": status, "step": step}
+    emit_many(
+        [
+            ("jobs", ServerSentEvent(progress, event="job")),
+            (f"job:{job_id}:progress", progress),
+        ]
+    )
+
+
+def serve(url: str, prefix: str, emit_many: EmitMany) -> None:
+    """Do what is asked for, each job in a thread; return when every request will be heard."""
+    app = Flask(__name__)
+    app.config.update(REDIS_EVENTS_URL=url, REDIS_EVENTS_PREFIX=prefix)
+    events = RedisEvents(app)
+    listening = threading.Event()
+
+    @events.on(WANTED)
+    def begin(channel: str, job_id: Any) -> None:
+        threading.Thread(target=_work, args=(emit_many, job_id), daemon=True).start()
+
+    def connected(sender: object, **what: object) -> None:
+        listening.set()
+
+    broker_connected.connect(connected)
+    with app.app_context():
+        events.start()
+    listening.wait()
+
+
+def _work(emit_many: EmitMany, job_id: str) -> None:
+    for percent in range(4, 101, 4):
+        time.sleep(random.uniform(0.05, 0.3))
+        told = False
+        while not told:
+            try:
+                tell(emit_many, job_id, percent)
+                told = True
+            except BrokerError:
+                # Redis is away: the job waits, or its pages would never see the end.
+                time.sleep(1)
