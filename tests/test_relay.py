@@ -105,3 +105,13 @@ def test_a_clock_that_went_back_is_told_in_order(scene):
     assert got == ["a", "b", "c", "reset", "n"]
     # Who comes now is where the others are.
     assert scene.join().floor == Position(restart.ms + 1)
+
+
+def test_who_comes_as_it_ends_comes_again(scene):
+    """A relay that has ended has nothing for a newcomer, who finds another one next time."""
+    scene.relay._runner.ended = True
+    member = Subscription([scene.relay.channel], held=True)
+    scene.relay.join(member)
+
+    assert member.closed == "relay ended"
+    assert scene.got(member) == ["reconnect"]

@@ -183,8 +183,8 @@ def test_each_position_and_set_of_channels_is_read_for_itself():
     hub.close()
 
 
-def test_a_failed_reading_is_not_shared():
-    """The one who read it raises; those who waited read for themselves."""
+def test_a_failed_reading_is_not_kept():
+    """It fails for all who waited for it; who comes later reads anew."""
     broker, hub = make()
     cursor = broker.emit("a", "x")
     broker.emit("a", "y")
