@@ -1,20 +1,24 @@
-"""A chat: a room for each URL, its last messages, and who is here."""
+"""A chat: a room for each URL, its last messages, and who comes and goes."""
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 from flask import Flask, Response, abort, render_template, request
 
-from flask_redis_events import RedisEvents
+from flask_redis_events import BrokerError, RedisEvents, escape
 
 events = RedisEvents()
 
 
 def create_app() -> Flask:
     app = Flask(__name__)
-    app.config.from_prefixed_env("EXAMPLE")
+    app.config.update(
+        REDIS_EVENTS_URL=os.environ.get("REDIS_EVENTS_URL", "redis://localhost:6379/0"),
+        REDIS_EVENTS_PREFIX=os.environ.get("REDIS_EVENTS_PREFIX", "events:"),
+    )
     events.init_app(app)
 
     @app.get("/")
@@ -26,18 +30,22 @@ def create_app() -> Flask:
     def stream(room: str) -> Response:
         """Messages and presence; `?name=` says who comes in."""
         name = _text(request.args.get("name"), 24)
-        channel = f"chat:room:{room}"
 
         def tell(what: str) -> None:
-            # Who is here is not worth keeping for those who come back.
-            events.emit(channel, {"name": name}, event=what, persist=False)
+            # Not worth keeping for those who come later.
+            events.emit(f"chat:room:{room}", {"name": name}, event=what, persist=False)
 
-        return events.stream_response(
-            channel,
-            backlog=50,
-            on_open=lambda event: tell("joined"),
-            on_close=lambda event, reason: tell("left"),
-        )
+        def on_open(event: Any) -> None:
+            tell("back" if event.last_event_id else "joined")
+
+        def on_close(event: Any, reason: str) -> None:
+            # A worker that ends sends its clients to another one: nobody leaves.
+            if reason not in ("draining", "max age"):
+                tell("left")
+
+        # Unescaped, the room `*` would hear all rooms.
+        channel = f"chat:room:{escape(room)}"
+        return events.stream_response(channel, backlog=50, on_open=on_open, on_close=on_close)
 
     @app.post("/rooms/<room>")
     def say(room: str) -> Any:
@@ -50,6 +58,12 @@ def create_app() -> Flask:
             "at": time.time(),
         }
         return {"id": events.emit(f"chat:room:{room}", message, event="said")}
+
+    @app.errorhandler(BrokerError)
+    def away(error: BrokerError) -> Any:
+        # What it says of our Redis is for the log, and not for the client.
+        app.logger.error("%s", error)
+        return {"error": "Redis is away, try again later."}, 503
 
     return app
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import Flask, abort, render_template, request
 
-from flask_redis_events import RedisEvents, ServerSentEvent
+from flask_redis_events import BrokerError, RedisEvents, ServerSentEvent
 
 events = RedisEvents()
 METRICS = ("users", "orders", "performance")
@@ -16,7 +17,10 @@ METRICS = ("users", "orders", "performance")
 
 def create_app() -> Flask:
     app = Flask(__name__)
-    app.config.from_prefixed_env("EXAMPLE")
+    app.config.update(
+        REDIS_EVENTS_URL=os.environ.get("REDIS_EVENTS_URL", "redis://localhost:6379/0"),
+        REDIS_EVENTS_PREFIX=os.environ.get("REDIS_EVENTS_PREFIX", "events:"),
+    )
     events.init_app(app)
 
     @app.get("/")
@@ -32,8 +36,15 @@ def create_app() -> Flask:
         figure = {"value": body["value"], "priority": body.get("priority", 0), "at": time.time()}
         return {"id": events.emit(f"metrics:{name}", figure)}
 
+    def show_known(event: Any) -> None:
+        """Begin with the last figure of each; who comes back gets what was missed anyway."""
+        if event.last_event_id is None:
+            for name in METRICS:
+                for last in events.history(f"metrics:{name}", limit=1):
+                    event.message(last.data, event=name)
+
     @app.get("/stream")
-    @events.stream(*(f"metrics:{name}" for name in METRICS), shared=True)
+    @events.stream(*(f"metrics:{name}" for name in METRICS), shared=True, on_open=show_known)
     def stream() -> Callable[..., Any]:
         """Each metric is an event of its own name; the callback runs once for all clients."""
 
@@ -53,7 +64,7 @@ def create_app() -> Flask:
             if now - sent.get(channel, 0) < 1:
                 return None
             sent[channel] = now
-            return {"metric": channel.removeprefix("metrics:"), **message}
+            return _named(channel, message)
 
         return on_message
 
@@ -69,7 +80,7 @@ def create_app() -> Flask:
                 while len(batch) < 10 and (left := due - time.monotonic()) > 0:
                     message = messages.get(timeout=left)
                     if message is not None:
-                        batch.append({"metric": messages.channel, **message})
+                        batch.append(_named(messages.channel, message))
                 if batch:
                     yield {"batch": batch, "count": len(batch)}
 
@@ -81,7 +92,7 @@ def create_app() -> Flask:
         """What has a priority of 5 or more."""
 
         def on_message(channel: str, message: Any, event: Any) -> Any:
-            return message if message["priority"] >= 5 else None
+            return _named(channel, message) if message["priority"] >= 5 else None
 
         return on_message
 
@@ -91,4 +102,14 @@ def create_app() -> Flask:
         """Computed, not emitted: once a second for all clients of a worker."""
         return lambda event: {"time": time.strftime("%H:%M:%S"), "streams": events.hub.streams}
 
+    @app.errorhandler(BrokerError)
+    def away(error: BrokerError) -> Any:
+        # What it says of our Redis is for the log, and not for the client.
+        app.logger.error("%s", error)
+        return {"error": "Redis is away, try again later."}, 503
+
     return app
+
+
+def _named(channel: str, figure: Any) -> Any:
+    return {"metric": channel.removeprefix("metrics:"), **figure}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import time
@@ -10,16 +11,19 @@ from typing import Any
 
 from flask import Flask, render_template, url_for
 
-from flask_redis_events import RedisEvents
+from flask_redis_events import BrokerError, RedisEvents
 
 events = RedisEvents()
 FINAL = ("completed", "failed")
+STEP_SECONDS = 0.3
 
 
 def create_app() -> Flask:
     app = Flask(__name__)
-    app.config.from_prefixed_env("EXAMPLE")
-    app.config.setdefault("STEP_SECONDS", 0.3)
+    app.config.update(
+        REDIS_EVENTS_URL=os.environ.get("REDIS_EVENTS_URL", "redis://localhost:6379/0"),
+        REDIS_EVENTS_PREFIX=os.environ.get("REDIS_EVENTS_PREFIX", "events:"),
+    )
     events.init_app(app)
 
     @app.get("/")
@@ -29,6 +33,8 @@ def create_app() -> Flask:
     @app.post("/jobs")
     def start() -> Any:
         job_id = secrets.token_hex(4)
+        # Fails while Redis is away: then there is no job.
+        emit(job_id, "running", 0, "waiting")
         # Celery or the like would run this elsewhere, and emit with an `Emitter`.
         threading.Thread(target=work, args=(app, job_id), daemon=True).start()
         return {"id": job_id, "stream": url_for("progress", job_id=job_id)}, 202
@@ -46,21 +52,37 @@ def create_app() -> Flask:
 
         return on_message
 
+    @app.errorhandler(BrokerError)
+    def away(error: BrokerError) -> Any:
+        # What it says of our Redis is for the log, and not for the client.
+        app.logger.error("%s", error)
+        return {"error": "Redis is away, try again later."}, 503
+
     return app
+
+
+def emit(job_id: str, status: str, percent: int, message: str) -> None:
+    progress = {"status": status, "percent": percent, "message": message}
+    events.emit(f"job:{job_id}:progress", progress)
 
 
 def work(app: Flask, job_id: str) -> None:
     """Do something in ten steps."""
 
-    def report(status: str, percent: int, message: str | None = None) -> None:
-        progress = {"status": status, "percent": percent, "message": message}
-        with app.app_context():
-            events.emit(f"job:{job_id}:progress", progress)
+    def report(status: str, percent: int, message: str) -> None:
+        while True:
+            try:
+                with app.app_context():
+                    return emit(job_id, status, percent, message)
+            except BrokerError as error:
+                # The job waits, or its page would never see the end.
+                app.logger.warning("Job %s: %s", job_id, error)
+                time.sleep(1)
 
     try:
         for step in range(10):
             report("running", step * 10, f"step {step + 1} of 10")
-            time.sleep(app.config["STEP_SECONDS"])
+            time.sleep(STEP_SECONDS)
         report("completed", 100, "done")
     except Exception as error:
         report("failed", 100, str(error))

@@ -9,15 +9,18 @@ from typing import Any
 
 from flask import Flask, abort, redirect, render_template, request, session, url_for
 
-from flask_redis_events import RedisEvents
+from flask_redis_events import BrokerError, RedisEvents
 
 events = RedisEvents()
 
 
 def create_app() -> Flask:
     app = Flask(__name__)
-    app.config.update(SECRET_KEY=os.environ.get("SECRET_KEY", "only for the example"))
-    app.config.from_prefixed_env("EXAMPLE")
+    app.config.update(
+        SECRET_KEY=os.environ.get("SECRET_KEY", "only for the example"),
+        REDIS_EVENTS_URL=os.environ.get("REDIS_EVENTS_URL", "redis://localhost:6379/0"),
+        REDIS_EVENTS_PREFIX=os.environ.get("REDIS_EVENTS_PREFIX", "events:"),
+    )
     events.init_app(app)
 
     @app.get("/")
@@ -27,7 +30,7 @@ def create_app() -> Flask:
     @app.post("/login")
     def login() -> Any:
         # Stands in for a real login: whoever says a name is believed.
-        session["user"] = request.form["user"]
+        session["user"] = request.form["user"].strip() or abort(400, "A name is needed.")
         return redirect(url_for("index"))
 
     @app.get("/stream/<user>")
@@ -50,9 +53,15 @@ def create_app() -> Flask:
         sender = session.get("user") or abort(401)
         body = request.get_json()
         text = body.get("text") if isinstance(body, dict) else None
-        if not isinstance(text, str) or not 0 < len(text) <= 500:
+        if not isinstance(text, str) or not text.strip() or len(text) > 500:
             abort(400, "text must be a text of 1 to 500 characters.")
         events.emit(f"user:{user}:notifications", {"from": sender, "text": text})
         return "", 204
+
+    @app.errorhandler(BrokerError)
+    def away(error: BrokerError) -> Any:
+        # What it says of our Redis is for the log, and not for the client.
+        app.logger.error("%s", error)
+        return {"error": "Redis is away, try again later."}, 503
 
     return app

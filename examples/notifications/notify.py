@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from flask_redis_events import Emitter
+from flask_redis_events import BrokerError, Emitter
 
 
 def main(user: str, text: str) -> None:
@@ -13,8 +13,14 @@ def main(user: str, text: str) -> None:
         os.environ.get("REDIS_EVENTS_URL", "redis://localhost:6379/0"),
         prefix=os.environ.get("REDIS_EVENTS_PREFIX", "events:"),
     )
-    emitter.emit(f"user:{user}:notifications", {"from": "a script", "text": text})
+    try:
+        emitter.emit(f"user:{user}:notifications", {"from": "a script", "text": text})
+    except BrokerError as error:
+        sys.exit(f"notify.py: {error}")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    if len(sys.argv) != 3:
+        print("usage: python notify.py USER TEXT", file=sys.stderr)
+        sys.exit(2)
+    main(*sys.argv[1:])

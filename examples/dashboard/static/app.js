@@ -1,37 +1,32 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
-let heardAt = Date.now();
-let source;
+let heardAt, source;
 
 function open() {
+  source?.close();
+  heardAt = Date.now();
   source = new EventSource("stream");
-  for (const metric of metrics) {
-    source.addEventListener(metric, (event) => {
-      heardAt = Date.now();
-      $(metric).textContent = JSON.parse(event.data).value;
-    });
-  }
-  source.addEventListener("heartbeat", () => { heardAt = Date.now(); });
-  source.addEventListener("ready", () => { heardAt = Date.now(); $("state").textContent = "live"; });
+  const on = (name, react) => source.addEventListener(name, (event) => {
+    heardAt = Date.now();
+    react?.(JSON.parse(event.data));
+  });
+  for (const metric of metrics) on(metric, ({ value }) => { $(metric).textContent = value; });
+  on("ready", () => { $("state").textContent = "live"; });
+  on("heartbeat");
+  on("reset", open);  // figures are missing: a new stream begins with the last ones
   source.onerror = () => { $("state").textContent = "reconnecting"; };
 }
 
 open();
 // A heartbeat comes every 15 s at least: much more silence is a connection that died unnoticed.
-setInterval(() => {
-  if (Date.now() - heardAt < 45000) return;
-  heardAt = Date.now();
-  source.close();
-  open();
-}, 5000);
+setInterval(() => { if (Date.now() - heardAt > 45000) open(); }, 5000);
 
-new EventSource("stream/clock").onmessage = (event) => { $("clock").textContent = JSON.parse(event.data).time; };
-
-$("send").addEventListener("click", () => {
+$("send").addEventListener("click", async () => {
   const metric = metrics[Math.floor(Math.random() * metrics.length)];
-  fetch(`metrics/${metric}`, {
+  const sent = await fetch(`metrics/${metric}`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ value: Math.round(Math.random() * 100) }),
-  });
+  }).then((response) => response.ok, () => false);
+  $("problem").textContent = sent ? "" : "Not sent, try again.";
 });

@@ -24,13 +24,17 @@ source.onerror = () => {
 };
 document.addEventListener("visibilitychange", () => countUnread(0));
 
-$("send").addEventListener("submit", (event) => {
+$("send").addEventListener("submit", async (event) => {
   event.preventDefault();
   const { to, text } = event.target.elements;
-  fetch(`notify/${encodeURIComponent(to.value)}`, {
+  if (text.readOnly) return;  // on its way
+  text.readOnly = true;
+  const sent = await fetch(`notify/${encodeURIComponent(to.value.trim())}`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ text: text.value }),
-  });
-  text.value = "";
+  }).then((response) => response.ok, () => false);
+  text.readOnly = false;
+  if (sent) text.value = "";
+  $("problem").textContent = sent ? "" : "Not sent, try again.";
 });
