@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from . import control, wire
+from . import concurrency, control, wire
 from .callbacks import Runner, StreamEvent
 from .concurrency import backoff
 from .exceptions import BrokerError
 from .message import Batch, Message
 from .options import Options
-from .resume import begin
+from .resume import Beginning, begin
 from .stream import Stream
 from .subscription import Subscription
 
@@ -33,7 +35,7 @@ class ChannelStream(Stream):
         runner: Runner,
         mailbox: Subscription,
         options: Options,
-        environ: Mapping[str, Any],
+        environ: dict[str, Any],
         *,
         callback: OnMessage | None = None,
     ) -> None:
@@ -41,6 +43,8 @@ class ChannelStream(Stream):
         #: What it listens with; the mailbox itself, unless something stands in between.
         self.inbox = mailbox
         self._callback = callback
+        #: Set when Redis has answered, or the stream is over.
+        self._news = threading.Event()
 
     @property
     def shareable(self) -> bool:
@@ -70,22 +74,7 @@ class ChannelStream(Stream):
         while not inbox.live.wait(patience):
             yield wire.COMMENT
             patience = self.options.heartbeat
-        beginning, attempt = None, 0
-        while beginning is None and inbox.closed is None:
-            try:
-                beginning = begin(
-                    self.hub,
-                    inbox,
-                    self.source.channels,
-                    last_event_id=self.runner.event.last_event_id,
-                    backlog=self.options.backlog,
-                )
-            except BrokerError as error:
-                # Never a 5xx, nor an end: the browser waits with us until Redis is back.
-                log.warning("A stream waits for history: %s", error)
-                yield wire.COMMENT
-                time.sleep(backoff(attempt))
-                attempt += 1
+        beginning = yield from self._find_beginning()
         if beginning is None:
             return
         first = control.ready(beginning.position, retry=self.hub.settings.retry)
@@ -95,6 +84,50 @@ class ChannelStream(Stream):
             self._end(beginning.position)
         self.begun = True
         yield first.data + opening
+
+    def _find_beginning(self) -> Generator[bytes, None, Beginning | None]:
+        """Yield a comment now and then while Redis is asked; return None if the stream is over."""
+        patience = PATIENCE
+        for attempt in itertools.count():
+            # Beside us: Redis may take long to answer, and the client may leave meanwhile.
+            self._news = threading.Event()
+            answer: list[Beginning | Exception] = []
+            concurrency.spawn("beginning", functools.partial(self._ask, answer, self._news))
+            while self.inbox.closed is None and not answer:
+                if not self._news.wait(patience):
+                    yield wire.COMMENT
+                    patience = self.options.heartbeat
+            if self.inbox.closed is not None:
+                break
+            if isinstance(answer[0], Beginning):
+                return answer[0]
+            if not isinstance(answer[0], BrokerError):
+                raise answer[0]
+            # Never a 5xx, nor an end: the browser waits with us until Redis is back.
+            log.warning("A stream waits for history: %s", answer[0])
+            yield wire.COMMENT
+            self._news.clear()
+            if self.inbox.closed is None:
+                self._news.wait(backoff(attempt))
+        return None
+
+    def _ask(self, answer: list[Beginning | Exception], news: threading.Event) -> None:
+        try:
+            beginning = begin(
+                self.hub,
+                self.inbox,
+                self.source.channels,
+                last_event_id=self.runner.event.last_event_id,
+                backlog=self.options.backlog,
+            )
+            answer.append(beginning)
+        except Exception as error:
+            answer.append(error)
+        news.set()
+
+    def _closed(self, reason: str) -> None:
+        super()._closed(reason)
+        self._news.set()
 
     def _render(self, batches: list[Batch]) -> bytes:
         if self._callback is None:

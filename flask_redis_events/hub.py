@@ -71,13 +71,19 @@ class Hub:
     def open(self, mailbox: Member) -> None:
         """Count a stream, and end it when the worker drains."""
         with self.lock:
-            self._streams.add(mailbox)
+            # Asked again: many requests may have been let in before their streams opened.
+            full = self.full
+            if not full:
+                self._streams.add(mailbox)
             if not self._ticking:
                 self._ticking = True
                 self._ticker.start()
                 # gunicorn may end the worker before the ticker's next look at it.
                 atexit.register(self.drain)
-        if self.draining:
+        if full:
+            self.metrics.count("refused", reason="full")
+            mailbox.close("full", last=self.farewell("full"))
+        elif self.draining:
             self._dismiss(mailbox)
 
     def leave(self, mailbox: Member) -> None:
@@ -202,6 +208,8 @@ class Hub:
             streams = list(self._streams)
         for mailbox in streams:
             self._dismiss(mailbox)
+        # Those who do not take their farewell are not to keep the worker.
+        self._ticker.hasten()
 
     def _dismiss(self, mailbox: Member) -> None:
         if mailbox.close("draining", last=self.farewell("draining")):

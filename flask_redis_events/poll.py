@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 from . import concurrency, control
@@ -32,7 +32,7 @@ class PollStream(Stream):
         runner: Runner,
         mailbox: Subscription,
         options: Options,
-        environ: Mapping[str, Any],
+        environ: dict[str, Any],
         *,
         function: OnPoll,
     ) -> None:
@@ -48,10 +48,13 @@ class PollStream(Stream):
             if frames:
                 yield frames
             due = max(due + self.options.interval, time.monotonic())
-            while not self.runner.ended and (left := due - time.monotonic()) > 0:
-                waiting = self.mailbox.take(left)
+            while not self.runner.ended:
+                # At least one look at the mailbox, however long the function took.
+                waiting = self.mailbox.take(max(0.0, due - time.monotonic()))
                 if waiting:
                     yield self._render(waiting)
+                if time.monotonic() >= due:
+                    break
         self._end(None)
         yield from self._forward()
 
@@ -64,7 +67,7 @@ class SharedPollStream(Stream):
         runner: Runner,
         mailbox: Subscription,
         options: Options,
-        environ: Mapping[str, Any],
+        environ: dict[str, Any],
         *,
         producer: Producer,
     ) -> None:

@@ -10,7 +10,7 @@ full inbox does what the stream's overflow policy says.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from flask import Flask
@@ -113,7 +113,7 @@ class PullStream(ChannelStream):
         runner: Runner,
         mailbox: Subscription,
         options: Options,
-        environ: Mapping[str, Any],
+        environ: dict[str, Any],
         *,
         inbox: Subscription,
         function: Callable[[Messages], Generator[Any, None, None]],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 from . import concurrency, control
@@ -168,7 +168,7 @@ class SharedStream(ChannelStream):
         runner: Runner,
         mailbox: Subscription,
         options: Options,
-        environ: Mapping[str, Any],
+        environ: dict[str, Any],
         *,
         relays: Relays,
         key: Hashable,

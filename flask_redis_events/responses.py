@@ -17,7 +17,7 @@ from .exceptions import ConfigError
 from .poll import OnPoll, PollStream, Producer, SharedPollStream
 from .pull import PullStream
 from .relay import Relay, SharedStream
-from .server import Takeover, gunicorn_response
+from .server import gunicorn_response
 from .state import State
 from .stream import Stream
 from .subscription import Subscription
@@ -167,23 +167,9 @@ class _HandingOff(Response):
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         stream = self.response
-        theirs = gunicorn_response(environ, start_response)
-        if theirs is None or not isinstance(stream, Stream) or not stream.shareable:
-            return super().__call__(environ, start_response)
-        _, status, headers = self.get_wsgi_response(environ)
-        write = start_response(status, headers)
-        try:
-            for frames in stream:
-                write(frames)
-                if stream.begun:
-                    break
-        except BaseException:
-            stream.close()
-            raise
-        if theirs.response_length is None and stream.hand_off(Takeover(theirs, environ)):
-            # gunicorn's way to be told that the connection is no longer its own.
-            raise StopIteration
-        return stream
+        if isinstance(stream, Stream) and stream.shareable:
+            stream.server_response = gunicorn_response(environ, start_response)
+        return super().__call__(environ, start_response)
 
 
 def _last_event_id() -> str | None:

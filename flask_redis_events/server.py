@@ -7,6 +7,7 @@ are noticed by their heartbeats, and nothing drains.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import re
 import signal
@@ -49,17 +50,19 @@ def stream_limit() -> int | None:
 
 
 class ClientSocket:
-    """A client's plain TCP or Unix connection, by its descriptor.
+    """A client's TCP or Unix connection, by its descriptor.
 
-    `watch` tells at once when the client leaves; `cut` ends the connection also under a writer that
-    is blocked; `finish` makes the server close it after the response.  Until `keep`, the descriptor
-    is the server's, which closes it after the response's own `close`, and so after `release`.
+    `watch` tells at once when the client leaves, and `look` when it is asked; `cut` ends the
+    connection also under a writer that is blocked; `finish` makes the server close it after the
+    response.  Until `keep`, the descriptor is the server's, which closes it after the response's
+    own `close`, and so after `release`.  Over TLS the bytes are not ours to read or write.
     """
 
-    __slots__ = ("_junk", "_kept", "_readable", "_writable", "fd")
+    __slots__ = ("_junk", "_kept", "_plain", "_readable", "_writable", "fd")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, plain: bool = True) -> None:
         self.fd = fd
+        self._plain = plain
         self._kept = False
         self._readable: Any = None
         self._writable: Any = None
@@ -68,19 +71,21 @@ class ClientSocket:
     @classmethod
     def of(cls, environ: Mapping[str, Any]) -> ClientSocket | None:
         """Return the connection behind a request, if it is in reach."""
-        sock = environ.get("gunicorn.socket") or environ.get("gunicorn.sock")
-        # The bytes of a TLS socket are not ours to read, nor those of a HTTP/2 connection.
-        if not isinstance(sock, socket.socket) or hasattr(sock, "cipher"):
+        names = ("gunicorn.socket", "gunicorn.sock", "werkzeug.socket")
+        sock = next((environ[name] for name in names if name in environ), None)
+        # An HTTP/2 connection is not one client's stream alone.
+        http1 = str(environ.get("SERVER_PROTOCOL", "")).startswith("HTTP/1")
+        if not isinstance(sock, socket.socket) or not http1:
             return None
-        if not str(environ.get("SERVER_PROTOCOL", "")).startswith("HTTP/1"):
-            return None
-        return cls(sock.fileno())
+        return cls(sock.fileno(), plain=not hasattr(sock, "cipher"))
 
     def keep(self) -> bool:
         """Keep the connection open when the server closes its own descriptor, and watch it anew.
 
-        False where this process may have no more descriptors.
+        False where that cannot be, or this process may have no more descriptors.
         """
+        if not self._plain:
+            return False
         try:
             fd = os.dup(self.fd)
         except OSError:
@@ -92,12 +97,28 @@ class ClientSocket:
 
     def watch(self, gone: Callable[[], None]) -> bool:
         """Call `gone` when the client closes; False where nothing can watch (no gevent)."""
-        if not concurrency.patched():
+        if not self._plain or not concurrency.patched():
             return False
         _stop(self._readable)
         self._readable = concurrency.watcher(self.fd, write=False)
         self._readable.start(self._read, gone)
         return True
+
+    def look(self, gone: Callable[[], None]) -> None:
+        """Call `gone` if the client has closed, where nothing watches."""
+        if not self._plain or concurrency.patched() or self.fd < 0:
+            return
+        sock = socket.socket(fileno=self.fd)
+        try:
+            while self._junk <= JUNK and (received := sock.recv(16384, socket.MSG_DONTWAIT)):
+                self._junk += len(received)
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        finally:
+            sock.detach()
+        gone()
 
     def when_writable(self, write: Callable[[], bool]) -> None:
         """Call `write` whenever the client takes bytes again, until it returns False."""
@@ -159,7 +180,7 @@ def _stop(watcher: Any) -> Any:
 
 
 class Takeover:
-    """What is needed to go on with a response after gunicorn has let go of it.
+    """What is needed to go on with a response that gunicorn takes for finished.
 
     Of the request it keeps what the line in the access log needs, and no more: a worker may hold
     ten thousand of these for hours.
@@ -196,6 +217,15 @@ class Takeover:
         self._worker.log.access(response, request, self._environ, timedelta(seconds=seconds))
 
 
+#: Marks a request whose response goes on when gunicorn logs it.
+_GOES_ON = "flask_redis_events.goes_on"
+
+
+def _has_ended(record: logging.LogRecord) -> bool:
+    """Keep a response's line out of the access log until the response ends."""
+    return not isinstance(record.args, Mapping) or f"{{{_GOES_ON}}}e" not in record.args
+
+
 #: What gunicorn's log takes from a request, whatever the format of the line.
 _LOGGED = frozenset(
     {
@@ -218,8 +248,18 @@ def _named(line_format: str) -> frozenset[str]:
     return frozenset(name.lower() for name in re.findall(r"%\(\{([^}]*)\}[ioe]\)", line_format))
 
 
+def let_go(response: Any, environ: dict[str, Any]) -> None:
+    """Let gunicorn end a body with nothing, log nothing, and close its own descriptor only."""
+    response.chunked = False
+    response.force_close()
+    environ[_GOES_ON] = True
+    access_log = getattr(_worker().log, "access_log", None)
+    if access_log is not None:
+        access_log.addFilter(_has_ended)  # once, however often
+
+
 def gunicorn_response(environ: Mapping[str, Any], start_response: Any) -> Any:
-    """Return gunicorn's own response object, where its gevent worker can be told to let go.
+    """Return gunicorn's own response object, where its gevent worker can do without it.
 
     Not where a middleware has put itself in between, nor where the connection is not plain HTTP/1.
     """

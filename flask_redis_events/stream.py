@@ -8,7 +8,7 @@ first byte is asked for.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import control, signals
@@ -17,8 +17,11 @@ from .exceptions import SubscriptionClosed
 from .handoff import HandedOff
 from .message import Batch, Position
 from .options import Options, next_tick
-from .server import ClientSocket, Takeover
+from .server import ClientSocket, Takeover, let_go
 from .subscription import Subscription
+
+#: Seconds that a client has to take the last words of a worker that drains.
+FAREWELL = 0.5
 
 
 class Stream:
@@ -29,20 +32,23 @@ class Stream:
         runner: Runner,
         mailbox: Subscription,
         options: Options,
-        environ: Mapping[str, Any],
+        environ: dict[str, Any],
     ) -> None:
         self.runner = runner
         self.hub = runner.hub
         self.mailbox = mailbox
         self.options = options
-        self._environ: Mapping[str, Any] | None = environ
+        #: gunicorn's own response, where the hub can go on with it.
+        self.server_response: Any = None
+        self._environ: dict[str, Any] = environ
         self._socket: ClientSocket | None = None
         self._frames: Iterator[bytes] | None = None
         self._opened_at = 0.0
         #: When the client was last sent something that a heartbeat would be: an id, if it has any.
         self._active_at = 0.0
-        #: When the server took a chunk that it has not yet come back from.
+        #: When the server took a chunk that it has not yet come back from, and how much in all.
         self._writing_since: float | None = None
+        self._given = 0
         self._over = False
         #: Whether the first frames are out, and what follows is what the mailbox gets.
         self.begun = False
@@ -68,11 +74,14 @@ class Stream:
             self._frames = self._run()
         self._writing_since = None
         if self.begun and not self._timed:
+            if self._hand_off():
+                raise StopIteration
             # Not before: a stream that is handed off has its times kept there.
             self._timed = True
             self._active_at = time.monotonic()
             self.hub.keep_time(self, self._next_tick())
         chunk = next(self._frames)
+        self._given += len(chunk)
         self._writing_since = time.monotonic()
         return chunk
 
@@ -94,8 +103,9 @@ class Stream:
 
     def _open(self) -> None:
         self._opened_at = time.monotonic()
-        environ, self._environ = self._environ, None
-        self._socket = ClientSocket.of(environ or {})
+        self._socket = ClientSocket.of(self._environ)
+        if self.server_response is None:
+            self._environ = {}
         self.mailbox.on_close = self._closed
         self.mailbox.on_drop = self.hub.report_dropped
         self.hub.open(self.mailbox)
@@ -106,23 +116,31 @@ class Stream:
 
     def _run(self) -> Iterator[bytes]:
         try:
-            yield from self._live()
+            if self.mailbox.closed is None:
+                yield from self._live()
+            # The worker was full, or draining: the farewell is there.
+            yield from self._forward()
         except SubscriptionClosed:
             pass
         if self._socket is not None:
             self._socket.finish()
 
-    def hand_off(self, takeover: Takeover) -> bool:
+    def _hand_off(self) -> bool:
         """Let the hub write the client's socket from here on, if that is right for this stream."""
+        theirs, self.server_response = self.server_response, None
+        environ, self._environ = self._environ, {}
         client = self._socket
-        if client is None or not self.shareable or not client.keep():
+        # Not where a middleware holds back or changes what we give it.
+        if client is None or theirs is None or theirs.sent != self._given:
+            return False
+        if theirs.response_length is not None or not client.keep():
             return False
         member = HandedOff(
             self.runner,
             self.mailbox,
             self.options,
             client,
-            takeover,
+            Takeover(theirs, environ),
             opened_at=self._opened_at,
             source=self.source,
             release=self.release,
@@ -130,6 +148,7 @@ class Stream:
         waiting = self.hub.replace(self.mailbox, member)
         if waiting is None:
             return False
+        let_go(theirs, environ)
         member.begin(waiting)
         # The member owns the socket now; there is nothing left here to free.
         self._over = True
@@ -185,16 +204,23 @@ class Stream:
 
     def tick(self, now: float) -> float | None:
         """Do what is due: the ticker calls this."""
-        if self._over or self.mailbox.closed is not None:
+        if self._over:
             return None
         since = self._writing_since
-        if since is not None and now - since > self.hub.settings.write_timeout:
-            self.mailbox.close("write timeout")
+        patience = FAREWELL if self.hub.draining else self.hub.settings.write_timeout
+        if since is not None and now - since > patience:
+            # Or it was closed before, and its writer is blocked over the last words.
+            if not self.mailbox.close("write timeout") and self._socket is not None:
+                self._socket.cut()
             return None
+        if self._socket is not None:
+            self._socket.look(self._gone)
+        if self.mailbox.closed is not None:
+            return now + FAREWELL
         max_age = self.options.max_age
         if max_age is not None and now - self._opened_at >= max_age:
             self.mailbox.close("max age", last=self.hub.farewell("max age"))
-            return None
+            return now + FAREWELL
         if now - self._active_at >= self.options.heartbeat * 0.7:
             self._active_at = now
             self._beat()

@@ -51,6 +51,11 @@ class Ticker:
             self._count += 1
             heapq.heappush(self._due, (at, self._count, timed))
 
+    def hasten(self) -> None:
+        """Call everything at the next look."""
+        with self._lock:
+            self._due = [(0.0, count, timed) for _, count, timed in self._due]
+
     def _run(self) -> None:
         while not self._stopped.wait(LOOK):
             try:
