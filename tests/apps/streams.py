@@ -245,6 +245,10 @@ def add_polls(app: Flask) -> None:
     def shared() -> Callable[[StreamEvent], Any]:
         return lambda event: next(polls)
 
+    @app.get("/slow-poll")
+    def slow_poll() -> Response:
+        return server_event(lambda event: time.sleep(0.3), interval=0.1, heartbeat=0.3)
+
     @app.get("/quiet")
     def quiet() -> Response:
         return server_event(lambda event: None, interval=0.1, heartbeat=0.3)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -117,6 +119,56 @@ def test_a_full_worker_turns_away(start: Start):
     wait_until(lambda: app.state()["streams"] == 0)
     with app.ready("/channel/x"):
         pass
+
+
+@pytest.mark.parametrize("kind, path", [("gevent", "/callback/x"), ("gevent", "/channel/x")])
+def test_nor_in_a_burst_on_a_fresh_worker(start: Start, kind: str, path: str):
+    """All who were let in before the first stream opened are counted again."""
+    app = start(kind, args=["--worker-connections", "20"])
+    with contextlib.ExitStack() as opened:
+        clients = [opened.enter_context(Waiting(app.server.port, path)) for _ in range(60)]
+        wait_until(lambda: not [client for client in clients if not client.answered()], 20)
+
+        assert sum(b"event: ready" in client.received for client in clients) == 16
+        assert app.request("GET", "/")[0] == 200
+
+
+class Waiting:
+    """A request that was sent, whose answer comes when it comes."""
+
+    def __init__(self, port: int, path: str) -> None:
+        self.received = b""
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"
+        self._socket.sendall(head.encode())
+        self._socket.setblocking(False)
+
+    def answered(self) -> bool:
+        with contextlib.suppress(OSError):  # nothing more yet, or it is over
+            while data := self._socket.recv(65536):
+                self.received += data
+            self._socket.shutdown(socket.SHUT_WR)
+        return b"event: re" in self.received  # ready, reconnect
+
+    def __enter__(self) -> Waiting:
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        self._socket.close()
+
+
+@pytest.mark.parametrize("kind", ["gevent", "generator", "gthread"])
+@pytest.mark.parametrize("path", ["/channel/x", "/callback/x", "/iterate/x"])
+def test_a_client_that_reads_nothing_keeps_no_worker(start: Start, kind: str, path: str):
+    """It is not waited for when the worker ends, though its buffer is not full."""
+    app = start(kind)
+    with app.ready(path, receive_buffer=4096):
+        for _ in range(60):
+            app.emit("x", "x" * 100_000)
+        started = time.monotonic()
+        app.server.terminate()
+
+        assert time.monotonic() - started < 5
 
 
 def test_a_worker_keeps_room_for_other_requests(start: Start):

@@ -125,6 +125,52 @@ def test_a_middleware_in_between_keeps_its_say(
         assert "handed_off" not in httpx.get(server.url + "/state").json()["metrics"]
 
 
+def test_a_middleware_that_passes_everything_on_is_none(redis_server: RedisServer, prefix: str):
+    """A generator, and one that reports exceptions, see an ordinary response that ends."""
+    env = {
+        "TEST_REDIS_EVENTS_URL": redis_server.url,
+        "TEST_REDIS_EVENTS_PREFIX": f'"{prefix}"',
+    }
+    with Gunicorn("tests.apps.passed_through:create_app()", workers=1, env=env) as server:
+
+        def emit(data: object) -> None:
+            assert httpx.post(server.url + "/emit/x", json=data).status_code == 200
+
+        with SSEClient(server.url + "/channel/x") as client:
+            assert client.next().event == "ready"
+            wait_until(lambda: httpx.get(server.url + "/state").json()["metrics"]["handed_off"])
+            for number in range(3):
+                emit(number)
+            assert [client.next_data() for _ in range(3)] == [0, 1, 2]
+        # What it holds back has not been written: it must not be overtaken.
+        with SSEClient(server.url + "/foreign/x") as late:
+            assert late.next().event == "ready"
+            for number in range(3):
+                emit(number)
+            assert [late.next_data() for _ in range(3)] == [0, 1, 2]
+        assert httpx.get(server.url + "/state").json()["metrics"]["handed_off"] == 1
+        assert "StopIteration" not in server.log
+
+
+@pytest.mark.parametrize("path", ["/channel/x", "/callback/x"])
+def test_who_waits_for_redis_holds_no_context(
+    own_redis_server: RedisServer, start: Start, path: str
+):
+    """Nor a session of the database, however long it is away."""
+    app = start(redis=own_redis_server)
+    with app.ready(path):
+        own_redis_server.stop()
+        before = app.state()["teardowns"]
+        waiting = [app.stream(path) for _ in range(3)]
+
+        # Those of this and of the request before it are among them.
+        assert app.state()["teardowns"] - before >= len(waiting) + 2
+        own_redis_server.start()
+        for client in waiting:
+            assert client.until(lambda event: event.event == "ready", 10)
+            client.close()
+
+
 def test_other_requests_are_served_beside_many_streams(start: Start):
     """Streams that are handed off take no greenlet and no place in gunicorn's pool."""
     app = start(args=["--worker-connections", "20"], env={"MAX_STREAMS": "500"})

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
+from tests.servers import RedisServer
 from tests.sse_client import SSEClient
 from tests.waiting import wait_until
 
@@ -63,15 +64,59 @@ def test_leaving_is_noticed_at_once(
     assert app.state()["metrics"]["closed.gone"] == 1
 
 
+@LEAVE
 @pytest.mark.parametrize("kind", ["gevent_pywsgi", "gthread", "flask"])
-def test_leaving_is_noticed_by_heartbeats_elsewhere(start: Start, kind: str):
-    """A write fails at the second heartbeat at the latest."""
+def test_leaving_is_noticed_by_heartbeats_elsewhere(
+    start: Start, kind: str, leave: Callable[[SSEClient], None]
+):
+    """A heartbeat looks at the connection, or its write fails: the second at the latest."""
     app = start(kind, env={"HEARTBEAT": "0.5"})
-    with app.ready("/channel/x"):
+    with app.ready("/channel/x") as client:
         wait_until(lambda: app.subscribers("x") == 1)
+        leave(client)
 
-    assert seconds_until_free(app, "x") < 3
+        assert seconds_until_free(app, "x") < 3
     wait_until(lambda: app.state()["streams"] == 0)
+
+
+@pytest.mark.parametrize("kind", ["gevent", "generator", "gthread"])
+def test_a_poll_that_is_slower_than_its_interval_is_left(start: Start, kind: str):
+    """It looks at its client between two calls, and when the worker ends."""
+    app = start(kind)
+    with app.ready("/slow-poll") as client:
+        wait_until(lambda: app.state()["streams"] == 1)
+        client.close()
+        wait_until(lambda: app.state()["streams"] == 0)
+    with app.ready("/slow-poll") as client:
+        app.server.terminate()
+
+        assert client.wait_closed(2)
+        assert client.events[-1].event == "reconnect"
+
+
+@pytest.mark.parametrize("kind", ["gevent", "gthread"])
+@pytest.mark.parametrize("path", ["/channel/x", "/callback/x", "/pull/x"])
+def test_nobody_waits_for_a_redis_that_hangs(
+    own_redis_server: RedisServer, start: Start, kind: str, path: str
+):
+    """The head leaves, a client that goes is noticed, and the worker ends when it is to."""
+    app = start(kind, redis=own_redis_server, env={"HEARTBEAT": "0.5"})
+    with app.ready(path) as client:
+        id = client.decoder.last_event_id
+    app.emit("x", "missed")
+    wait_until(lambda: app.state()["streams"] == 0)
+    own_redis_server.pause()
+    try:
+        started = time.monotonic()
+        with app.stream(path, last_event_id=id, timeout=2):
+            wait_until(lambda: app.state()["streams"] == 1)
+        wait_until(lambda: app.state()["streams"] == 0, 2)
+        with app.stream(path, last_event_id=id, timeout=2):
+            app.server.terminate()
+
+        assert time.monotonic() - started < 7
+    finally:
+        own_redis_server.resume()
 
 
 @pytest.mark.parametrize("kind", ["gevent", "generator"])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import threading
+from pathlib import Path
 
 import pytest
 
+from flask_redis_events import Emitter
+from tests.servers import Gunicorn, RedisServer
 from tests.sse_client import SSEClient
 from tests.waiting import wait_until
 
-from .conftest import App, Start
+from .conftest import APP, App, Start
 
 LARGE = "x" * 100_000
 
@@ -110,6 +115,67 @@ def test_a_write_that_takes_too_long_is_cut(start: Start, kind: str):
         flood(app, 60)
         wait_until(lambda: app.state()["metrics"].get("closed.write timeout") == 1, 10)
         wait_until(lambda: app.subscribers("x") == 0)
+
+
+@pytest.mark.parametrize("kind", ["gevent", "gthread"])
+def test_nor_does_the_end_save_it(start: Start, kind: str):
+    """A stream that ended behind a writer that is blocked is cut, too."""
+    app = start(kind, env={"WRITE_TIMEOUT": "1", "BUFFER": "1000000000"})
+    with stall(app, "/callback/x"):
+        flood(app, 60)
+        app.emit("x", "false")
+        wait_until(lambda: app.state()["streams"] == 0, 10)
+
+
+class OverTLS(Gunicorn):
+    """gunicorn with a certificate of its own."""
+
+    files = Path(__file__).parents[1] / "tls"
+
+    def _ready(self) -> bool:
+        try:
+            self.connect().close()
+        except OSError:
+            return False
+        return True
+
+    def connect(self) -> ssl.SSLSocket:
+        plain = socket.socket()
+        plain.settimeout(5)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        context = ssl.create_default_context(cafile=str(self.files / "cert.pem"))
+        try:
+            plain.connect(("127.0.0.1", self.port))
+            return context.wrap_socket(plain, server_hostname="localhost")
+        except OSError:
+            plain.close()
+            raise
+
+
+def test_over_tls_it_is_cut_as_well(redis_server: RedisServer, prefix: str):
+    """What cannot be watched there can be ended."""
+    settings = {"URL": redis_server.url, "PREFIX": json.dumps(prefix)}
+    settings |= {"WRITE_TIMEOUT": "1", "BUFFER": "1000000000"}
+    cert, key = OverTLS.files / "cert.pem", OverTLS.files / "key.pem"
+    emitter = Emitter(redis_server.url, prefix=prefix)
+    with (
+        OverTLS(
+            APP,
+            workers=1,
+            args=["--certfile", str(cert), "--keyfile", str(key)],
+            env={f"TEST_REDIS_EVENTS_{name}": value for name, value in settings.items()},
+        ) as server,
+        server.connect() as client,
+    ):
+        client.sendall(b"GET /channel/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        received = b""
+        while b"event: ready" not in received:
+            received += client.recv(4096)
+        for _ in range(60):
+            emitter.emit("x", LARGE)
+        redis, channel = redis_server.client(), prefix + "x"
+        wait_until(lambda: redis.pubsub_numsub(channel)[0][1] == 0, 10)
+    emitter.close()
 
 
 @PATHS
