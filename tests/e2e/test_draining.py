@@ -161,7 +161,7 @@ class Waiting:
 @pytest.mark.parametrize("path", ["/channel/x", "/callback/x", "/iterate/x"])
 def test_a_client_that_reads_nothing_keeps_no_worker(start: Start, kind: str, path: str):
     """It is not waited for when the worker ends, though its buffer is not full."""
-    app = start(kind)
+    app = start(kind, env={"BUFFER": "1000000000"})
     with app.ready(path, receive_buffer=4096):
         for _ in range(60):
             app.emit("x", "x" * 100_000)

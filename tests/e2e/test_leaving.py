@@ -103,20 +103,22 @@ def test_nobody_waits_for_a_redis_that_hangs(
     app = start(kind, redis=own_redis_server, env={"HEARTBEAT": "0.5"})
     with app.ready(path) as client:
         id = client.decoder.last_event_id
-    app.emit("x", "missed")
     wait_until(lambda: app.state()["streams"] == 0)
-    own_redis_server.pause()
-    try:
-        started = time.monotonic()
-        with app.stream(path, last_event_id=id, timeout=2):
-            wait_until(lambda: app.state()["streams"] == 1)
-        wait_until(lambda: app.state()["streams"] == 0, 2)
-        with app.stream(path, last_event_id=id, timeout=2):
-            app.server.terminate()
+    app.emit("x", "missed")
+    # The channel is subscribed to, and the worker has not heard what was missed.
+    with app.ready(path):
+        own_redis_server.pause()
+        try:
+            started = time.monotonic()
+            with app.stream(path, last_event_id=id, timeout=2):
+                wait_until(lambda: app.state()["streams"] == 2)
+            wait_until(lambda: app.state()["streams"] == 1, 2)
+            with app.stream(path, last_event_id=id, timeout=2):
+                app.server.terminate()
 
-        assert time.monotonic() - started < 7
-    finally:
-        own_redis_server.resume()
+            assert time.monotonic() - started < 7
+        finally:
+            own_redis_server.resume()
 
 
 @pytest.mark.parametrize("kind", ["gevent", "generator"])
