@@ -14,10 +14,11 @@ from collections.abc import Callable
 
 from . import concurrency, control
 from .callbacks import Runner
+from .client_socket import ClientSocket
 from .member import Member
 from .message import Batch, Position, framed
 from .options import Options, next_tick
-from .server import ClientSocket, Takeover
+from .server import Takeover
 from .subscription import UNREADABLE, Subscription
 
 

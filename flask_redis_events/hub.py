@@ -78,6 +78,7 @@ class Hub:
             if not self._ticking:
                 self._ticking = True
                 self._ticker.start()
+                server.warn_if_unfit()
                 # gunicorn may end the worker before the ticker's next look at it.
                 atexit.register(self.drain)
         if full:

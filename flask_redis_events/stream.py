@@ -13,11 +13,12 @@ from typing import Any
 
 from . import control, signals
 from .callbacks import Runner
+from .client_socket import ClientSocket
 from .exceptions import SubscriptionClosed
 from .handoff import HandedOff
 from .message import Batch, Position
 from .options import Options, next_tick
-from .server import ClientSocket, Takeover, let_go
+from .server import Takeover, let_go
 from .subscription import Subscription
 
 #: Seconds that a client has to take the last words of a worker that drains.

@@ -372,6 +372,14 @@ def test_redis_errors_are_translated(redis_server, prefix):
     emitter.close()
 
 
+def test_a_wrong_password_is_refused_at_once(redis_server):
+    """It is not taken for a Redis that is away."""
+    emitter = Emitter(redis_server.url.replace("://", "://:wrong@"))
+    with pytest.raises(flask_redis_events.BrokerError, match="Redis refused"):
+        emitter.emit("a", 1)
+    emitter.close()
+
+
 def test_history_is_read(app, events):
     """The last events oldest first, or the first ones after an id; of a channel or a pattern."""
     ids = [events.emit(f"log:{number % 2}", number, event="logged") for number in range(6)]

@@ -11,8 +11,8 @@ from typing import Any
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -65,8 +65,12 @@ class translated:
             raise broker_error(error) from error
 
 
+#: What redis-py takes for a lost connection, and Redis says again however often it is asked.
+REFUSED = (AuthenticationError, AuthorizationError)
+
+
 def broker_error(error: BaseException) -> BrokerError:
-    if isinstance(error, UNREACHABLE):
+    if isinstance(error, UNREACHABLE) and not isinstance(error, REFUSED):
         reason = str(error).rstrip(".")
         return BrokerError(
             f"Redis could not be reached: {reason}. Check REDIS_EVENTS_URL, and that it runs."

@@ -24,7 +24,7 @@ from ..concurrency import Deadline, backoff
 from ..exceptions import BrokerError
 from ..message import Message, Position
 from .base import Held, Snapshot, snapshot
-from .connections import UNREACHABLE, broker_error, connection_settings, translated
+from .connections import REFUSED, UNREACHABLE, broker_error, connection_settings, translated
 from .feed import RedisFeed
 
 T = TypeVar("T")
@@ -178,7 +178,7 @@ class RedisBroker:
                 # After a failover the pooled connections lead to a master that is one no more.
                 client.connection_pool.disconnect(inuse_connections=False)
                 attempt += 1
-                if attempt == tries or deadline.passed:
+                if attempt == tries or deadline.passed or isinstance(error, REFUSED):
                     raise broker_error(error) from error
             except RedisError as error:
                 raise broker_error(error) from error

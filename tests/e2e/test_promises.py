@@ -181,3 +181,13 @@ def test_a_busy_channel_that_is_skipped_has_heartbeats(start: Start):
                 assert time.monotonic() - started < 5
             client.events.clear()
             client._returned = 0
+
+
+@pytest.mark.parametrize("kind", ["sync", "gthread"])
+def test_a_worker_that_one_stream_fills_says_so(start: Start, kind: str):
+    """Who forgot the gevent worker reads it in the log, and not in a time-out of gunicorn's."""
+    app = start(kind)
+    with app.ready("/channel/x"):
+        warned = "use --worker-class gevent" in app.server.log
+
+    assert warned is (kind == "sync")
