@@ -7,7 +7,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from . import concurrency, control, wire
 from .callbacks import Runner, StreamEvent
@@ -15,7 +15,7 @@ from .concurrency import backoff
 from .exceptions import BrokerError
 from .message import Batch, Message
 from .options import Options
-from .resume import Beginning, begin
+from .resume import Beginning, begin, begin_at_once
 from .stream import Stream
 from .subscription import Subscription
 
@@ -24,6 +24,7 @@ log = logging.getLogger("flask_redis_events")
 #: Seconds that the first frame waits for Redis before a comment makes the headers leave.
 PATIENCE = 0.5
 
+Found = TypeVar("Found")
 OnMessage = Callable[[str, Any, StreamEvent], Any]
 
 
@@ -43,8 +44,8 @@ class ChannelStream(Stream):
         #: What it listens with; the mailbox itself, unless something stands in between.
         self.inbox = mailbox
         self._callback = callback
-        #: Set when Redis has answered, or the stream is over.
-        self._news = threading.Event()
+        #: While Redis is asked: set when it has answered, or the stream is over.
+        self._news: threading.Event | None = None
 
     @property
     def shareable(self) -> bool:
@@ -87,14 +88,17 @@ class ChannelStream(Stream):
 
     def _find_beginning(self) -> Generator[bytes, None, Beginning | None]:
         """Yield a comment now and then while Redis is asked; return None if the stream is over."""
+        at_once = self._find(begin_at_once)
+        if at_once is not None:
+            return at_once
         patience = PATIENCE
         for attempt in itertools.count():
             # Beside us: Redis may take long to answer, and the client may leave meanwhile.
-            self._news = threading.Event()
+            news = self._news = threading.Event()
             answer: list[Beginning | Exception] = []
-            concurrency.spawn("beginning", functools.partial(self._ask, answer, self._news))
+            concurrency.spawn("beginning", functools.partial(self._ask, answer, news))
             while self.inbox.closed is None and not answer:
-                if not self._news.wait(patience):
+                if not news.wait(patience):
                     yield wire.COMMENT
                     patience = self.options.heartbeat
             if self.inbox.closed is not None:
@@ -106,28 +110,31 @@ class ChannelStream(Stream):
             # Never a 5xx, nor an end: the browser waits with us until Redis is back.
             log.warning("A stream waits for history: %s", answer[0])
             yield wire.COMMENT
-            self._news.clear()
+            news.clear()
             if self.inbox.closed is None:
-                self._news.wait(backoff(attempt))
+                news.wait(backoff(attempt))
         return None
 
     def _ask(self, answer: list[Beginning | Exception], news: threading.Event) -> None:
         try:
-            beginning = begin(
-                self.hub,
-                self.inbox,
-                self.source.channels,
-                last_event_id=self.runner.event.last_event_id,
-                backlog=self.options.backlog,
-            )
-            answer.append(beginning)
+            answer.append(self._find(begin))
         except Exception as error:
             answer.append(error)
         news.set()
 
+    def _find(self, begin: Callable[..., Found]) -> Found:
+        return begin(
+            self.hub,
+            self.inbox,
+            self.source.channels,
+            last_event_id=self.runner.event.last_event_id,
+            backlog=self.options.backlog,
+        )
+
     def _closed(self, reason: str) -> None:
         super()._closed(reason)
-        self._news.set()
+        if self._news is not None:
+            self._news.set()
 
     def _render(self, batches: list[Batch]) -> bytes:
         if self._callback is None:

@@ -66,16 +66,23 @@ class Replays:
         self._lock = threading.Lock()
         self._flights: OrderedDict[Key, _Flight] = OrderedDict()
 
+    def from_memory(self, channels: frozenset[Channel], cursor: Position) -> Snapshot | None:
+        """Return what came after the cursor, if this worker heard all of it."""
+        found = self._memory.recall(channels, cursor)
+        if found is None:
+            return None
+        self._metrics.count("replayed", reason="memory")
+        return Snapshot(found[1], found[0], {})
+
     def after(
         self, inbox: Subscription, channels: frozenset[Channel], cursor: Position
     ) -> Snapshot:
         """Return what came after the cursor; its clock is not before the inbox's floor."""
         key = (channels, cursor)
         while True:
-            found = self._memory.recall(channels, cursor)
-            if found is not None:
-                self._metrics.count("replayed", reason="memory")
-                return Snapshot(found[1], found[0], {})
+            remembered = self.from_memory(channels, cursor)
+            if remembered is not None:
+                return remembered
             flight, mine = self._board(key, inbox)
             if mine:
                 return self._read(key, flight, inbox)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 from flask import Response, request
@@ -12,6 +12,7 @@ from . import control, options
 from .callbacks import Runner, StreamEvent
 from .channel_stream import ChannelStream
 from .channels import Channel
+from .client_socket import ClientSocket
 from .concurrency import jitter
 from .exceptions import ConfigError
 from .poll import OnPoll, PollStream, Producer, SharedPollStream
@@ -130,7 +131,7 @@ def _turn_away(state: State, reason: str) -> Response:
     """Ask the client to come again: any status but 200 makes an EventSource give up."""
     state.hub.metrics.count("refused", reason=reason)
     if CONTENT_TYPE in request.accept_mimetypes.values():
-        return _event_stream(state, [state.hub.farewell(reason).data])
+        return _event_stream(state, _last_words(state.hub.farewell(reason).data, request.environ))
     seconds = round(jitter(state.settings.retry * 2, by=0.5)) or 1
     return Response(
         f"No room for one more stream: {reason}.\n",
@@ -138,6 +139,14 @@ def _turn_away(state: State, reason: str) -> Response:
         headers={"Retry-After": str(seconds)},
         content_type="text/plain; charset=utf-8",
     )
+
+
+def _last_words(frame: bytes, environ: Mapping[str, Any]) -> Iterator[bytes]:
+    yield frame
+    # An idle connection takes a place in a full worker, too.
+    client = ClientSocket.of(environ)
+    if client is not None:
+        client.finish()
 
 
 def _event_stream(state: State, body: Any, *, direct_passthrough: bool = False) -> Response:

@@ -15,7 +15,7 @@ from flask_redis_events import BrokerError, RedisEvents
 
 events = RedisEvents()
 FINAL = ("completed", "failed")
-STEP_SECONDS = 0.3
+STEP_SECONDS = 0.2
 
 
 def create_app() -> Flask:
