@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +13,7 @@ from . import concurrency
 
 #: A client may send so many bytes into a stream before it is taken for gone.
 JUNK = 64 * 1024
+_UNGUARDED = contextlib.nullcontext()
 
 
 class ClientSocket:
@@ -22,11 +25,14 @@ class ClientSocket:
     own `close`, and so after `release`.  Over TLS the bytes are not ours to read or write.
     """
 
-    __slots__ = ("_junk", "_kept", "_plain", "_readable", "_writable", "fd")
+    __slots__ = ("_guard", "_junk", "_kept", "_plain", "_readable", "_writable", "fd")
 
     def __init__(self, fd: int, *, plain: bool = True) -> None:
         self.fd = fd
         self._plain = plain
+        # Guards the descriptor: the server may close it as another thread looks, and give its
+        # number to the next client.  Greenlets do not come between.
+        self._guard: Any = _UNGUARDED if concurrency.patched() else threading.Lock()
         self._kept = False
         self._readable: Any = None
         self._writable: Any = None
@@ -70,19 +76,25 @@ class ClientSocket:
 
     def look(self, gone: Callable[[], None]) -> None:
         """Call `gone` if the client has closed, where nothing watches."""
-        if not self._plain or concurrency.patched() or self.fd < 0:
+        if not self._plain or concurrency.patched():
             return
+        with self._guard:
+            left = self.fd >= 0 and self._has_left()
+        if left:
+            gone()
+
+    def _has_left(self) -> bool:
         sock = socket.socket(fileno=self.fd)
         try:
             while self._junk <= JUNK and (received := sock.recv(16384, socket.MSG_DONTWAIT)):
                 self._junk += len(received)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             pass
         finally:
             sock.detach()
-        gone()
+        return True
 
     def when_writable(self, write: Callable[[], bool]) -> None:
         """Call `write` whenever the client takes bytes again, until it returns False."""
@@ -119,20 +131,22 @@ class ClientSocket:
         """Let go of the connection, and close it where it was kept; idempotent."""
         self._readable = _stop(self._readable)
         self._writable = _stop(self._writable)
-        fd, self.fd = self.fd, -1
+        with self._guard:
+            fd, self.fd = self.fd, -1
         if self._kept and fd >= 0:
             os.close(fd)
 
     def _shutdown(self, how: int) -> None:
-        if self.fd < 0:
-            return
-        sock = socket.socket(fileno=self.fd)
-        try:
-            sock.shutdown(how)
-        except OSError:
-            pass
-        finally:
-            sock.detach()
+        with self._guard:
+            if self.fd < 0:
+                return
+            sock = socket.socket(fileno=self.fd)
+            try:
+                sock.shutdown(how)
+            except OSError:
+                pass
+            finally:
+                sock.detach()
 
 
 def _stop(watcher: Any) -> Any:
