@@ -91,6 +91,7 @@ def test_a_failover_to_a_replica_that_lags(tmp_path: Path):
             if not told:
                 # The worker that heard it has it still.
                 assert come_back() == ([3, 4, 5], [])
+            old = set(server.worker_pids())
             server.reload()
-            wait_until(lambda: come_back()[0] == [5])
+            wait_until(lambda: server.worker_pids() and old.isdisjoint(server.worker_pids()), 20)
             assert come_back() == ([5], ['{"reason":"forked"}'])
