@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Flask
 
-from . import signals
+from . import concurrency, signals
 from .hub import Hub
 from .message import Message, Position
 from .options import Options
@@ -51,7 +51,8 @@ class StreamEvent:
     def collect(self) -> tuple[list[ServerSentEvent], bool]:
         """Return what was sent since the last call, and whether the stream is to end."""
         sent, self._sent = self._sent, []
-        return sent, self._terminated
+        terminated, self._terminated = self._terminated, False
+        return sent, terminated
 
 
 class Runner:
@@ -83,7 +84,10 @@ class Runner:
             with self.app.app_context():
                 value = function(*args)
             return self.frames(value, position=position, name=name)
-        except Exception as error:
+        except BaseException as error:
+            # A gevent.Timeout and SystemExit are no Exception, and not to end what goes on here.
+            if concurrency.ends_us(error):
+                raise
             # What it had sent is skipped with its message; that it terminated is not.
             self.ended = self.ended or self.event.collect()[1]
             self.failed(error)

@@ -41,6 +41,13 @@ def watcher(fd: int, *, write: bool) -> Any:
     return sys.modules["gevent"].get_hub().loop.io(fd, 2 if write else 1)
 
 
+def ends_us(error: BaseException) -> bool:
+    """Say whether an exception is for the greenlet or process, and not of the code that it left."""
+    gevent = sys.modules.get("gevent")
+    killed = gevent is not None and isinstance(error, gevent.GreenletExit)
+    return killed or isinstance(error, (GeneratorExit, KeyboardInterrupt))
+
+
 def let_others_run() -> None:
     """Give the other greenlets or threads a turn."""
     time.sleep(0)

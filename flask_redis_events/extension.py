@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Unpack
 
 from flask import Flask, Response, current_app, has_app_context, request
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from . import responses
@@ -178,6 +178,9 @@ class RedisEvents:
         parsed = parse_all(list(channels))
 
         def decorate(function: OnEvent) -> OnEvent:
+            responses.check_function("A listener", function)
+            if function is None or inspect.isgeneratorfunction(function):
+                raise ConfigError(f"A listener must be a plain function, not {function!r}.")
             self._listeners.append(Listener(parsed, function))
             return function
 
@@ -216,8 +219,8 @@ def _is_channels(result: Any) -> bool:
 
 
 def _is_callback(result: Any) -> bool:
-    # A Response is callable too: it is a WSGI application.
-    return callable(result) and not isinstance(result, WerkzeugResponse)
+    # Responses and HTTP errors are callable, too: they are WSGI applications.
+    return callable(result) and not isinstance(result, (WerkzeugResponse, HTTPException))
 
 
 def _current() -> RedisEvents:

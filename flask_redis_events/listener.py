@@ -49,7 +49,9 @@ class Listener(NamedTuple):
         try:
             with app.app_context():
                 self.function(message.channel, message.value)
-        except Exception as error:
+        except BaseException as error:
+            if concurrency.ends_us(error):
+                raise
             hub.metrics.count("callback_failed")
             log.exception("The listener on %s failed.", message.channel)
             names = tuple(channel.name for channel in self.channels)

@@ -11,9 +11,10 @@ message has an id and no prev, one of an application without history has neither
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from . import wire
 
@@ -45,6 +46,16 @@ _ENVELOPE = re.compile(
 _UNREAD = object()
 
 
+def _refuse(constant: str) -> float:
+    # Python reads what JSON does not have, and a browser could not.
+    raise ValueError(f"{constant} is no JSON.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
 class Message:
     """One event.  `frame` is its bytes for the wire, id line included; `value` its data."""
 
@@ -65,7 +76,7 @@ class Message:
         self.prev = prev
         self.key = key
         self._value: Any = _UNREAD
-        self._event: str | None = None
+        self._event: Any = _UNREAD
 
     @classmethod
     def numbered(
@@ -104,26 +115,27 @@ class Message:
     @property
     def value(self) -> Any:
         """The data as JSON has it; data that is no JSON is the text itself."""
-        if self._value is _UNREAD:
-            self._read()
-        return self._value
+        return self._read() if self._value is _UNREAD else self._value
 
     @property
     def event(self) -> str | None:
         """The SSE event name it was emitted with."""
-        if self._value is _UNREAD:
+        if self._event is _UNREAD:
             self._read()
-        return self._event
+        return cast("str | None", self._event)
 
-    def _read(self) -> None:
+    def _read(self) -> Any:
         decoded = wire.decode(self.bare)
         text = decoded[0].data if decoded else ""
         name = decoded[0].event if decoded else "message"
         self._event = None if name == "message" else name
         try:
-            self._value = json.loads(text)
+            value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
         except (ValueError, RecursionError):
-            self._value = text
+            value = text
+        # A callback may change what it is given, and the next one is not to see that.
+        self._value = _UNREAD if isinstance(value, (dict, list)) else value
+        return value
 
     def __repr__(self) -> str:
         return f"Message({self.channel!r}, {self.frame!r}, id={self.id}, prev={self.prev})"

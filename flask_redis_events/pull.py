@@ -146,12 +146,15 @@ class PullStream(ChannelStream):
         messages = Messages(self.runner.app, self.inbox, self.mailbox.offer)
         while self.mailbox.closed is None:
             taken = messages.taken
-            generator = self._function(messages)
+            generator = None
             try:
+                generator = self._function(messages)
                 self._drain(messages, generator)
             except GeneratorExit:
                 return
-            except Exception as error:
+            except BaseException as error:
+                if concurrency.ends_us(error):
+                    raise
                 self.runner.failed(error)
                 if messages.taken == taken:
                     # It fails before it takes anything, and would for ever.
@@ -159,7 +162,8 @@ class PullStream(ChannelStream):
             else:
                 self._end(messages.position if self.mailbox.numbered else None)
             finally:
-                generator.close()
+                if generator is not None:
+                    generator.close()
 
     def _drain(self, messages: Messages, generator: Generator[Any, None, None]) -> None:
         """Send what the generator yields, until it ends or the stream does."""

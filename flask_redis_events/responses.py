@@ -32,7 +32,7 @@ def channel_stream(
     state: State, channels: tuple[Channel, ...], callback: Any, given: Mapping[str, Any]
 ) -> Response:
     """Respond with messages of channels: passed through, or by a callback or a generator."""
-    _check_function("A stream's callback", callback)
+    check_function("A stream's callback", callback)
     chosen = options.complete(given, state.settings)
     numbered = chosen.history and state.settings.history > 0
 
@@ -90,12 +90,13 @@ def _shared_stream(
 
 def _key() -> Hashable:
     """Name this endpoint with its URL's values: what is shared is shared among its clients."""
-    return (request.endpoint, *sorted((request.view_args or {}).items()))
+    values = (request.view_args or {}).items()
+    return (request.endpoint, *sorted((name, repr(value)) for name, value in values))
 
 
 def poll_stream(state: State, function: OnPoll, given: Mapping[str, Any]) -> Response:
     """Respond with what a function returns, again and again."""
-    _check_function("A poll", function)
+    check_function("A poll", function)
     chosen = options.complete(given, state.settings)
     event = StreamEvent([request.path], _last_event_id())
     runner = Runner(state.hub, state.app, event)
@@ -185,7 +186,8 @@ def _last_event_id() -> str | None:
     return request.headers.get("Last-Event-ID") or request.args.get("last_event_id") or None
 
 
-def _check_function(what: str, function: Any) -> None:
+def check_function(what: str, function: Any) -> None:
+    """Raise `ConfigError` unless it is None, or what can be called here."""
     if function is None or callable(function):
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise ConfigError(f"{what} cannot be async: write a plain function or generator.")

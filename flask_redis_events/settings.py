@@ -25,7 +25,8 @@ def url(name: str, value: object) -> str:
 
 def without_password(url: str) -> str:
     """Return a URL as it may be shown and logged."""
-    return re.sub(r"(//[^:@/]*):[^@/]*@", r"\1:…@", url)
+    url = re.sub(r"(//[^:@/]*):.*@", r"\1:…@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1…", url)
 
 
 def prefix(name: str, value: object) -> str:

@@ -12,6 +12,7 @@ import pytest
 import redis
 from flask import Flask
 from redis.sentinel import Sentinel
+from werkzeug.exceptions import Forbidden
 
 import flask_redis_events
 from flask_redis_events import (
@@ -193,6 +194,38 @@ def test_async_callbacks_are_refused(app, events):
 
     with app.test_request_context(), pytest.raises(ConfigError, match="cannot be async"):
         events.stream_response("a", on_message)
+
+
+def test_an_http_error_that_is_returned_refuses(app, events):
+    """It is callable, and no callback."""
+
+    @app.get("/s")
+    @events.stream("a")
+    def s():
+        return Forbidden()
+
+    assert app.test_client().get("/s").status_code == 403
+
+
+def test_listeners_that_would_never_run_are_refused(events):
+    """They are called for each message, and nobody awaits or iterates over what comes."""
+
+    async def later(channel, message): ...
+
+    def generator(channel, message):
+        yield message
+
+    for wrong in (later, generator, 7, None):
+        with pytest.raises(ConfigError, match="listener"):
+            events.on("a")(wrong)
+
+
+def test_options_of_a_pool_may_stand_in_the_url(redis_server, prefix):
+    """redis-py's own `from_url` takes them; the pool is ours."""
+    emitter = Emitter(f"{redis_server.url}?max_connections=3&timeout=1", prefix=prefix)
+
+    assert emitter.emit("a", 1)
+    emitter.close()
 
 
 @pytest.mark.parametrize("result", [{"a": 1}, [1, 2], ("no", 403), flask.Response("x")], ids=repr)

@@ -140,3 +140,17 @@ def test_a_batch_is_cut_at_a_position():
     assert [m.id for m in together.after(Position(1)).messages] == [None, Position(2)]
     assert [m.id for m in together.after(Position(2)).messages] == [None]
     assert Batch([message(1)]).after(Position(1)) is None
+
+
+def test_each_reader_has_a_value_of_its_own():
+    """What one callback does to a message is not seen by the next one, nor by a listener."""
+    one = Message.numbered("a", b'data: {"secret": 1}\n\n', Position(1))
+    one.value.pop("secret")
+
+    assert one.value == {"secret": 1}
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_only_python_reads_as_json_is_text(text):
+    """A browser could not read it, and a callback that passes it on could not be sent."""
+    assert foreign(text).value == text

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from flask_redis_events import ConfigError, RedisEvents
-from flask_redis_events.settings import Settings
+from flask_redis_events.settings import Settings, without_password
 
 
 def test_defaults_are_written_into_the_config():
@@ -70,3 +70,15 @@ def test_numbers_become_seconds():
     settings = Settings.from_config({"REDIS_EVENTS_MAX_AGE": 60, "REDIS_EVENTS_HEARTBEAT": 5})
 
     assert (settings.max_age, settings.heartbeat) == (60.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://u:p@ss/w@host:1/0", "redis://:secret@host", "redis://host/0?db=1&password=secret"],
+)
+def test_no_password_is_shown(url):
+    """Wherever in the URL it stands."""
+    shown = without_password(url)
+
+    assert not any(word in shown for word in ("p@ss", "ss/w", "secret"))
+    assert "host" in shown

@@ -34,6 +34,9 @@ def connection_settings(url: str, client: Any) -> tuple[type[Any], dict[str, Any
                 f" {without_password(url)!r}: {error}"
             ) from error
         connection_class = given.pop("connection_class", redis.Connection)
+        # Of a pool, and ours has its own.
+        for name in ("max_connections", "timeout"):
+            given.pop(name, None)
     elif isinstance(client, redis.Redis):
         given = client.connection_pool.connection_kwargs
         connection_class = client.connection_pool.connection_class

@@ -31,6 +31,8 @@ def hear(channel: str, message: Any) -> None:
     """Keep what was heard, for `/heard`."""
     if message == "raise":
         raise RuntimeError("A listener that fails.")
+    if message == "exit":
+        raise SystemExit("Not of this process.")
     heard.append([os.getpid(), channel, message])
 
 
@@ -114,6 +116,8 @@ def add_callbacks(app: Flask) -> None:
         def on_message(channel: str, message: Any, event: StreamEvent) -> Any:
             if message == "raise":
                 raise RuntimeError("A callback that fails.")
+            if message == "exit":
+                raise SystemExit("Not of this process.")
             if message == "skip":
                 return None
             if message == "named":
@@ -140,6 +144,8 @@ def add_callbacks(app: Flask) -> None:
             called.append(message)
             if message == "raise":
                 raise RuntimeError("A shared callback that fails.")
+            if message == "exit":
+                raise SystemExit("Not of this process.")
             if message == "two":
                 event.message("first of two")
                 return "second of two"
@@ -168,6 +174,8 @@ def add_callbacks(app: Flask) -> None:
                 message = messages.get(timeout=0.3)
                 if message == "raise":
                     raise RuntimeError("A generator that fails.")
+                if message == "exit":
+                    raise SystemExit("Not of this process.")
                 if message == "end":
                     yield {"batch": batch, "last": True}
                     return
@@ -193,6 +201,14 @@ def add_callbacks(app: Flask) -> None:
                 yield "tick"
 
         return ticking
+
+    @app.get("/mistaken/<name>")
+    @events.stream("{name}")
+    def mistaken(name: str) -> Any:
+        def like_a_callback(channel: str, message: Any, event: StreamEvent) -> Iterator[Any]:
+            yield message
+
+        return like_a_callback
 
     @app.get("/hold/<name>")
     @events.stream("{name}", heartbeat=0.3)

@@ -277,6 +277,24 @@ def test_a_generator_pulls_messages(app):
         assert client.until(lambda event: event.event == "heartbeat")
 
 
+@pytest.mark.parametrize("path", ["/callback/exit", "/once/exit", "/pull/exit"])
+def test_what_is_no_exception_ends_no_stream(app, path):
+    """SystemExit, gevent.Timeout: the message is skipped, as with any other error."""
+    with app.ready(path) as client:
+        app.emit("exit", "exit")
+        id = app.emit("exit", "after")
+
+        assert client.until(lambda event: event.event == "message").data
+        assert client.decoder.last_event_id >= id
+
+
+def test_a_generator_with_the_wrong_arguments_is_told(app):
+    """The stream does not stay open and silent."""
+    with app.ready("/mistaken/x") as client:
+        assert client.wait_closed()
+        assert client.events[-1].data == '{"reason":"failed"}'
+
+
 def test_a_generator_that_fails_begins_anew(app):
     """The error is logged, and the stream goes on; when it returns, the stream is over for good."""
     with app.ready("/pull/failing") as client:
@@ -388,7 +406,7 @@ def test_listeners_hear(app):
     """`@events.on` runs in the worker, and survives its own errors."""
     app.state()
     wait_until(lambda: app.redis.pubsub_numpat() >= 1)
-    for message in ("a", "raise", "b"):
+    for message in ("a", "raise", "exit", "b"):
         app.emit("heard:x", message)
     wait_until(
         lambda: (
