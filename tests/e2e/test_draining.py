@@ -56,8 +56,7 @@ def test_hup(start: Start):
     app = start(workers=2)
     old = set(app.server.worker_pids())
     with EventSource(app.url + "/channel/x") as source:
-        source.wait_connected()
-        wait_until(lambda: app.subscribers("x") == 1)
+        source.wait_for(lambda events: any(e.event == "ready" for e in events))
         app.emit("x", 0)
         app.server.reload()
         for number in range(1, 30):
