@@ -6,6 +6,7 @@ again at once.  One that raises is logged, counted, and its message skipped.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,12 +14,32 @@ from typing import Any
 from flask import Flask
 
 from . import concurrency, signals
+from .exceptions import ConfigError
 from .hub import Hub
 from .message import Message, Position
 from .options import Options
 from .wire import ServerSentEvent
 
 log = logging.getLogger("flask_redis_events")
+
+
+def check_function(what: str, function: object) -> None:
+    """Raise `ConfigError` unless it is what can be called here."""
+    if not callable(function):
+        raise ConfigError(f"{what} must be a function, not {function!r}.")
+    for code in _code(function):
+        if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
+            raise ConfigError(f"{what} cannot be async: write a plain function or generator.")
+
+
+def is_generator(function: object) -> bool:
+    """Say whether calling it makes a generator."""
+    return any(map(inspect.isgeneratorfunction, _code(function)))
+
+
+def _code(function: object) -> tuple[object, ...]:
+    """Return where the code may be: in a function, or in the class of an object that is called."""
+    return (function, type(function).__call__) if callable(function) else ()
 
 
 class StreamEvent:
@@ -58,7 +79,7 @@ class StreamEvent:
 class Runner:
     """Runs an application's functions for one stream, and makes frames of what they say."""
 
-    __slots__ = ("_default", "app", "ended", "event", "hub")
+    __slots__ = ("_default", "app", "ended", "event", "finalizers", "hub")
 
     def __init__(self, hub: Hub, app: Flask, event: StreamEvent) -> None:
         self.hub = hub
@@ -66,6 +87,8 @@ class Runner:
         self.event = event
         #: Whether the application has ended the stream.
         self.ended = False
+        #: What the application gave to `Response.call_on_close`.
+        self.finalizers: tuple[Callable[[], Any], ...] = ()
         self._default = getattr(app.json, "default", None)
 
     def call(
@@ -112,7 +135,8 @@ class Runner:
         """Count and tell that the stream is over."""
         self.hub.metrics.count("closed", reason=reason)
         if options.on_close is not None:
-            self.call(options.on_close, self.event, reason)
+            self._call_in_vain(options.on_close, self.event, reason)
+        self.finalize()
         signals.tell(
             signals.stream_closed,
             self.app,
@@ -120,6 +144,20 @@ class Runner:
             reason=reason,
             seconds=seconds,
         )
+
+    def finalize(self) -> None:
+        """Call what the application wants to have called at the end of the response."""
+        finalizers, self.finalizers = self.finalizers, ()
+        for function in finalizers:
+            self._call_in_vain(function)
+
+    def _call_in_vain(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call when nobody is left to be sent anything."""
+
+        def say_nothing() -> None:
+            function(*args)
+
+        self.call(say_nothing)
 
     def failed(self, error: BaseException) -> None:
         """Log and count an error of the application's."""

@@ -93,10 +93,12 @@ class Template:
     """A channel with `{places}` for the URL's values, checked when the view is decorated."""
 
     def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise ChannelError(f"A channel is a str, not {text!r}.")
         self.text = text
         try:
             self._parts = list(string.Formatter().parse(text))
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise ChannelError(f"The channel template {text!r} cannot be read: {error}.") from error
         for _, field, spec, conversion in self._parts:
             if field is not None and (not field.isidentifier() or spec or conversion):

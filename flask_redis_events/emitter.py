@@ -72,7 +72,9 @@ class Emitter:
         `data` may be a `ServerSentEvent`, to give it an event name.  All are checked before the
         first one is sent.
         """
-        messages = [(check_name(channel), self._frame(data)) for channel, data in events]
+        messages = [
+            (check_name(channel), self._frame(data)) for channel, data in map(_pair, events)
+        ]
         if not messages:
             return []
         ids = self.broker.publish_many(messages, persist=persist)
@@ -87,6 +89,12 @@ class Emitter:
     def close(self) -> None:
         """Close its connections; the next emit opens new ones."""
         self.broker.close()
+
+
+def _pair(given: object) -> tuple[str, Any]:
+    if isinstance(given, (tuple, list)) and len(given) == 2:
+        return given[0], given[1]
+    raise FieldError(f"emit_many takes (channel, data) pairs, not {given!r}.")
 
 
 def _key(key: str | None) -> str | None:

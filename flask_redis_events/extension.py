@@ -13,6 +13,7 @@ from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from . import responses
+from .callbacks import check_function, is_generator
 from .channel_stream import OnMessage
 from .channels import Channel, Template, parse_all
 from .exceptions import ChannelError, ConfigError, SetupError
@@ -45,14 +46,21 @@ class RedisEvents:
 
     def init_app(self, app: Flask) -> None:
         """Check the settings and register with the app; nothing connects, locks or starts here."""
+        if not isinstance(app, Flask):
+            raise SetupError(
+                f"init_app takes the Flask application, not {app!r}; Redis' URL goes into"
+                " app.config['REDIS_EVENTS_URL']."
+            )
         if NAME in app.extensions:
             raise SetupError(
                 f"Flask-Redis-Events is initialised for {app.name!r} already: call init_app once."
             )
-        app.extensions[KEY] = State(app, Settings.from_config(app.config), self._redis)
+        state = State(app, Settings.from_config(app.config), self._redis)
+        # First what Flask may refuse, as it does after the first request.
+        app.before_request(self.start)
+        app.extensions[KEY] = state
         app.extensions[NAME] = self
         self._apps.add(app)
-        app.before_request(self.start)
 
     def start(self) -> None:
         """Start the `on` listeners in this process; a worker's first request does it otherwise."""
@@ -68,11 +76,15 @@ class RedisEvents:
     def _state(self) -> State:
         app = self._app()
         state = app.extensions.get(KEY)
-        if not isinstance(state, State) or app.extensions.get(NAME) is not self:
+        if isinstance(state, State) and app.extensions.get(NAME) is self:
+            return state
+        if NAME in app.extensions:
             raise SetupError(
-                f"This RedisEvents is not initialised for {app.name!r}: call events.init_app(app)."
+                f"{app.name!r} has another RedisEvents: use app.extensions['redis_events']."
             )
-        return state
+        raise SetupError(
+            f"This RedisEvents is not initialised for {app.name!r}: call events.init_app(app)."
+        )
 
     def _app(self) -> Flask:
         if has_app_context():
@@ -178,8 +190,8 @@ class RedisEvents:
         parsed = parse_all(list(channels))
 
         def decorate(function: OnEvent) -> OnEvent:
-            responses.check_function("A listener", function)
-            if function is None or inspect.isgeneratorfunction(function):
+            check_function("A listener", function)
+            if is_generator(function):
                 raise ConfigError(f"A listener must be a plain function, not {function!r}.")
             self._listeners.append(Listener(parsed, function))
             return function
@@ -191,9 +203,10 @@ def _decorator(respond: Callable[[Any, dict[str, Any]], Any]) -> Callable[[View]
     """Wrap views so that what they return is responded to."""
 
     def decorate(view: View) -> View:
-        if inspect.isgeneratorfunction(view):
+        if is_generator(view) or inspect.isasyncgenfunction(view):
+            name = getattr(view, "__name__", view)
             raise ConfigError(
-                f"The view {view.__name__!r} is a generator function: let it return one instead."
+                f"The view {name!r} is a generator function: let it return one instead."
             )
 
         @functools.wraps(view)

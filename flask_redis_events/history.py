@@ -27,8 +27,8 @@ def read_history(
     cursor = Position.parse(after) if after is not None else None
     if after is not None and cursor is None:
         raise FieldError(f"after= takes an id like '1795420087121-0', not {after!r}.")
-    if limit < 1:
-        raise FieldError(f"limit= must be 1 or more, not {limit!r}.")
+    if not isinstance(limit, int) or limit < 1:
+        raise FieldError(f"limit= must be a whole number, 1 or more, not {limit!r}.")
     if not broker.numbered:
         return []
     snapshot = broker.replay([parsed], after=cursor, last=limit)

@@ -163,7 +163,20 @@ class PullStream(ChannelStream):
                 self._end(messages.position if self.mailbox.numbered else None)
             finally:
                 if generator is not None:
-                    generator.close()
+                    self._put_away(messages, generator)
+
+    def _put_away(self, messages: Messages, generator: Generator[Any, None, None]) -> None:
+        """Let the generator clean up; what it raises then ends nothing else."""
+        try:
+            messages.enter()
+            try:
+                generator.close()
+            finally:
+                messages.leave()
+        except BaseException as error:
+            if concurrency.ends_us(error):
+                raise
+            self.runner.failed(error)
 
     def _drain(self, messages: Messages, generator: Generator[Any, None, None]) -> None:
         """Send what the generator yields, until it ends or the stream does."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 from flask import Response, request
 
 from . import control, options
-from .callbacks import Runner, StreamEvent
+from .callbacks import Runner, StreamEvent, check_function, is_generator
 from .channel_stream import ChannelStream
 from .channels import Channel
 from .client_socket import ClientSocket
@@ -32,7 +31,8 @@ def channel_stream(
     state: State, channels: tuple[Channel, ...], callback: Any, given: Mapping[str, Any]
 ) -> Response:
     """Respond with messages of channels: passed through, or by a callback or a generator."""
-    check_function("A stream's callback", callback)
+    if callback is not None:
+        check_function("A stream's callback", callback)
     chosen = options.complete(given, state.settings)
     numbered = chosen.history and state.settings.history > 0
 
@@ -46,7 +46,7 @@ def channel_stream(
         return _shared_stream(state, channels, callback, chosen, event)
     inbox = mailbox(channels, held=True)
     runner = Runner(state.hub, state.app, event)
-    if inspect.isgeneratorfunction(callback):
+    if is_generator(callback):
         outbox = mailbox((), held=False)
         return _respond(
             state,
@@ -62,7 +62,7 @@ def _shared_stream(
     chosen: options.Options,
     event: StreamEvent,
 ) -> Response:
-    if inspect.isgeneratorfunction(callback):
+    if is_generator(callback):
         raise ConfigError("A generator function cannot be shared: it waits for one client.")
     heard = frozenset(channels)
 
@@ -125,14 +125,17 @@ def _respond(state: State, stream: Stream) -> Response:
         return Response(status=204)
     if state.hub.draining or state.hub.full:
         return _turn_away(state, "draining" if state.hub.draining else "full")
-    return _event_stream(state, stream, direct_passthrough=True)
+    return _streaming(state.app.response_class)(
+        stream, headers=HEADERS, content_type=CONTENT_TYPE, direct_passthrough=True
+    )
 
 
 def _turn_away(state: State, reason: str) -> Response:
     """Ask the client to come again: any status but 200 makes an EventSource give up."""
     state.hub.metrics.count("refused", reason=reason)
     if CONTENT_TYPE in request.accept_mimetypes.values():
-        return _event_stream(state, _last_words(state.hub.farewell(reason).data, request.environ))
+        words = _last_words(state.hub.farewell(reason).data, request.environ)
+        return state.app.response_class(words, headers=HEADERS, content_type=CONTENT_TYPE)
     seconds = round(jitter(state.settings.retry * 2, by=0.5)) or 1
     return Response(
         f"No room for one more stream: {reason}.\n",
@@ -150,46 +153,28 @@ def _last_words(frame: bytes, environ: Mapping[str, Any]) -> Iterator[bytes]:
         client.finish()
 
 
-def _event_stream(state: State, body: Any, *, direct_passthrough: bool = False) -> Response:
-    kind = state.app.response_class
-    if direct_passthrough and state.settings.handoff == "auto":
-        kind = _handing_off(kind)
-    return kind(
-        body,
-        headers=HEADERS,
-        content_type=CONTENT_TYPE,
-        direct_passthrough=direct_passthrough,
-    )
-
-
-def _handing_off(kind: type[Response]) -> type[Response]:
+def _streaming(kind: type[Response]) -> type[Response]:
     if kind not in _kinds:
-        _kinds[kind] = type(kind.__name__, (_HandingOff, kind), {})
+        _kinds[kind] = type(kind.__name__, (_Streaming, kind), {})
     return _kinds[kind]
 
 
-#: For each class of responses that applications use, the one that can be handed off.
+#: For each class of responses that applications use, the one whose body may be a stream.
 _kinds: dict[type[Response], type[Response]] = {}
 
 
-class _HandingOff(Response):
-    """A response that gunicorn writes the beginning of, and the hub all that follows."""
+class _Streaming(Response):
+    """A response that gunicorn writes the beginning of, and the hub, it may be, what follows."""
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         stream = self.response
-        if isinstance(stream, Stream) and stream.shareable:
-            stream.server_response = gunicorn_response(environ, start_response)
+        if isinstance(stream, Stream):
+            # Werkzeug calls these for what it iterates over itself, which this is not.
+            stream.runner.finalizers = tuple(self._on_close)
+            if stream.shareable and stream.hub.settings.handoff == "auto":
+                stream.server_response = gunicorn_response(environ, start_response)
         return super().__call__(environ, start_response)
 
 
 def _last_event_id() -> str | None:
     return request.headers.get("Last-Event-ID") or request.args.get("last_event_id") or None
-
-
-def check_function(what: str, function: Any) -> None:
-    """Raise `ConfigError` unless it is None, or what can be called here."""
-    if function is None or callable(function):
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            raise ConfigError(f"{what} cannot be async: write a plain function or generator.")
-        return
-    raise ConfigError(f"{what} must be a function, not {function!r}.")

@@ -33,8 +33,8 @@ class State:
             redis=redis,
             default=getattr(app.json, "default", None),
         )
-        #: Listeners that run in this process, by its pid.
-        self._listening: tuple[int, int] = (0, 0)
+        #: Who started a listener, by its process and number.
+        self._started: dict[tuple[int, int], object] = {}
         self._hubs: dict[int, Hub] = {}
 
     @functools.cached_property
@@ -58,9 +58,9 @@ class State:
 
     def start(self, listeners: Iterable[Listener]) -> None:
         """Start the listeners that do not run in this process yet."""
-        every = list(listeners)
-        pid, running = self._listening
-        running = running if pid == os.getpid() else 0
-        self._listening = (os.getpid(), len(every))
-        for listener in every[running:]:
-            listener.start(self.hub, self.app)
+        pid = os.getpid()
+        for number, listener in enumerate(listeners):
+            claim = object()
+            # Atomic, as the first two requests may come at once.
+            if self._started.setdefault((pid, number), claim) is claim:
+                listener.start(self.hub, self.app)

@@ -93,6 +93,7 @@ class Stream:
         self._over = True
         self.mailbox.close("gone")
         if not self._opened_at:
+            self.runner.finalize()
             return
         self._leave()
         if self._socket is not None:

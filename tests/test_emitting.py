@@ -178,6 +178,10 @@ def test_many_events_are_checked_before_any_is_sent(own_redis_server):
     emitter = Emitter(own_redis_server.url)
     with pytest.raises(FieldError):
         emitter.emit_many([("a", 1), ("a", float("nan"))])
+    no_pairs: tuple[Any, ...] = ("ab", ("a",), None)
+    for no_pair in no_pairs:
+        with pytest.raises(FieldError, match="takes \\(channel, data\\) pairs"):
+            emitter.emit_many([("a", 1), no_pair])
 
     assert emitter.emit_many([]) == []
     assert kept(own_redis_server) == []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import socket
 import threading
+import time
 import weakref
 
 import flask
@@ -27,6 +29,7 @@ from flask_redis_events import (
     redis_event,
     server_event,
 )
+from flask_redis_events.listener import Listener
 from flask_redis_events.testing import hear, read_events
 
 
@@ -71,6 +74,26 @@ def test_a_second_init_app_is_an_error(app, events):
         events.init_app(app)
     with pytest.raises(SetupError, match="call init_app once"):
         RedisEvents(app)
+
+
+def test_an_app_that_has_another_is_named(app, events):
+    """Initialising this one as well would be the wrong advice."""
+    with app.app_context(), pytest.raises(SetupError, match="another RedisEvents: use app"):
+        RedisEvents().emit("a", 1)
+
+
+def test_a_url_is_no_application():
+    """It is what many extensions' first argument could be, and goes into the config."""
+    with pytest.raises(SetupError, match=r"app\.config\['REDIS_EVENTS_URL'\]"):
+        RedisEvents("redis://localhost")  # type: ignore[arg-type]
+
+
+def test_an_app_that_serves_already_is_left_as_it_was(app):
+    """Flask refuses, and nothing of ours stays behind."""
+    app.test_client().get("/")
+    with pytest.raises(AssertionError, match="already handled its first request"):
+        RedisEvents(app)
+    assert not [name for name in app.extensions if name.startswith("redis_events")]
 
 
 def test_use_before_init_app_is_an_error():
@@ -164,6 +187,12 @@ def test_a_view_must_not_be_a_generator(events):
         def orders():
             yield 1
 
+    with pytest.raises(ConfigError, match="view 'later' is a generator function"):
+
+        @events.poll()
+        async def later():
+            yield 1
+
 
 @pytest.mark.parametrize(
     "result, error, match",
@@ -192,8 +221,33 @@ def test_async_callbacks_are_refused(app, events):
 
     async def on_message(channel, message, event): ...
 
-    with app.test_request_context(), pytest.raises(ConfigError, match="cannot be async"):
-        events.stream_response("a", on_message)
+    class Called:
+        async def __call__(self, channel, message, event): ...
+
+    for callback in (on_message, Called()):
+        with app.test_request_context(), pytest.raises(ConfigError, match="cannot be async"):
+            events.stream_response("a", callback)
+
+
+def test_an_object_may_be_a_generator_function(app, events):
+    """What counts is how it is called."""
+
+    class Doubled:
+        def __call__(self, messages):
+            for message in messages:
+                yield message * 2
+
+    app.get("/s")(events.stream("a", backlog=1)(lambda: Doubled()))
+    events.emit("a", 21)
+
+    (event,) = read_events(app.test_client().get("/s", buffered=False), 1)
+    assert event.data == "42"
+
+
+def test_a_poll_needs_a_function(app, events):
+    """None is a callback's default, and nothing that could be called again and again."""
+    with app.test_request_context(), pytest.raises(ConfigError, match="A poll must be a function"):
+        events.poll_response(None)
 
 
 def test_an_http_error_that_is_returned_refuses(app, events):
@@ -215,9 +269,39 @@ def test_listeners_that_would_never_run_are_refused(events):
     def generator(channel, message):
         yield message
 
-    for wrong in (later, generator, 7, None):
+    class Called:
+        def __call__(self, channel, message):
+            yield message
+
+    for wrong in (later, generator, Called(), 7, None):
         with pytest.raises(ConfigError, match="listener"):
             events.on("a")(wrong)
+
+
+def test_a_listener_is_started_once(app, events, monkeypatch):
+    """However many first requests come at once, and wherever they wait for each other."""
+    started = []
+    monkeypatch.setattr(Listener, "start", lambda *args: started.append(args))
+    events.on("a")(lambda channel, message: None)
+    getpid = os.getpid
+
+    def slow_getpid():
+        time.sleep(0.05)
+        return getpid()
+
+    def first_request():
+        with app.app_context():
+            events.start()
+
+    with monkeypatch.context() as slowly:
+        slowly.setattr(os, "getpid", slow_getpid)
+        requests = [threading.Thread(target=first_request) for _ in range(4)]
+        for request in requests:
+            request.start()
+        for request in requests:
+            request.join(5)
+
+    assert len(started) == 1
 
 
 def test_options_of_a_pool_may_stand_in_the_url(redis_server, prefix):
@@ -339,7 +423,16 @@ def test_an_emitter_reaches_the_app(prefix, redis_server):
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost", "redis://localhost:notaport", "redis://[", "http://x"]
+    "url",
+    [
+        "localhost",
+        "redis://localhost:notaport",
+        "redis://[",
+        "http://x",
+        "redis://localhost/events",
+        "redis://localhost/0?foo=1",
+        "unix:///tmp/redis.sock?foo=1",
+    ],
 )
 def test_a_wrong_url_fails_at_once(url):
     """For the emitter as for the application."""
@@ -422,7 +515,7 @@ def test_history_is_read(app, events):
     (one,) = events.history("log:*", after=ids[2], limit=1)
     assert one == (ids[3], "log:1", "logged", 3)
     assert events.history("silent") == []
-    for options in ({"after": "nonsense"}, {"limit": 0}):
+    for options in ({"after": "nonsense"}, {"limit": 0}, {"limit": "x"}):
         with pytest.raises(FieldError):
             events.history("log:0", **options)
 

@@ -6,7 +6,9 @@ greenlet, and sleep with a `sleep` that was imported before gevent patched it.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -26,17 +28,7 @@ _PRIVATE = ("maint_notifications", "orig_", "himport", "cache", "retry", "event_
 def connection_settings(url: str, client: Any) -> tuple[type[Any], dict[str, Any]]:
     """Return what connections are made of, from a URL or from a client that is given."""
     if client is None:
-        try:
-            given = dict(parse_url(url))  # type: ignore[no-untyped-call]
-        except ValueError as error:
-            raise ConfigError(
-                f"REDIS_EVENTS_URL must be a URL like redis://localhost:6379/0, not"
-                f" {without_password(url)!r}: {error}"
-            ) from error
-        connection_class = given.pop("connection_class", redis.Connection)
-        # Of a pool, and ours has its own.
-        for name in ("max_connections", "timeout"):
-            given.pop(name, None)
+        connection_class, given = _read_url(url)
     elif isinstance(client, redis.Redis):
         given = client.connection_pool.connection_kwargs
         connection_class = client.connection_pool.connection_class
@@ -50,6 +42,31 @@ def connection_settings(url: str, client: Any) -> tuple[type[Any], dict[str, Any
         retry=Retry(NoBackoff(), 0),
     )
     return connection_class, settings
+
+
+def _read_url(url: str) -> tuple[type[Any], dict[str, Any]]:
+    try:
+        given = dict(parse_url(url))  # type: ignore[no-untyped-call]
+        connection_class = given.pop("connection_class", redis.Connection)
+        # Of a pool, and ours has its own.
+        for name in ("max_connections", "timeout"):
+            given.pop(name, None)
+        if unknown := given.keys() - _parameters(connection_class):
+            raise ValueError(f"redis-py has no option {', '.join(sorted(unknown))}")
+        database = urlsplit(url).path.strip("/")
+        if "path" not in given and database and not database.isdecimal():
+            raise ValueError(f"a database has a number, unlike {database!r}")
+    except ValueError as error:
+        raise ConfigError(
+            f"REDIS_EVENTS_URL must be a URL like redis://localhost:6379/0, not"
+            f" {without_password(url)!r}: {error}."
+        ) from error
+    return connection_class, given
+
+
+def _parameters(kind: type[Any]) -> set[str]:
+    """Return what a class takes to make one of it, the inherited arguments included."""
+    return {name for base in kind.__mro__ for name in inspect.signature(base).parameters}
 
 
 #: What tells that a connection is of no use.  One that is disconnected by another greenlet or

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import redis
-from flask import Flask, Response, abort, jsonify, request
+from flask import Flask, Response, abort, current_app, jsonify, request
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -42,6 +42,7 @@ def create_app() -> Flask:
     events.init_app(app)
     add_streams(app)
     add_callbacks(app)
+    add_finalizers(app)
     add_polls(app)
     add_doors(app)
     return app
@@ -210,6 +211,18 @@ def add_callbacks(app: Flask) -> None:
 
         return like_a_callback
 
+    @app.get("/untidy/<name>")
+    @events.stream("{name}")
+    def untidy(name: str) -> Callable[[Messages], Iterator[Any]]:
+        def as_it_comes(messages: Messages) -> Iterator[Any]:
+            try:
+                for message in messages:
+                    yield object() if message == "unserialisable" else message
+            finally:
+                raise RuntimeError(f"A generator of {current_app.name} that fails to clean up.")
+
+        return as_it_comes
+
     @app.get("/hold/<name>")
     @events.stream("{name}", heartbeat=0.3)
     def hold(name: str) -> Callable[[Messages], Iterator[Any]]:
@@ -238,6 +251,23 @@ def add_callbacks(app: Flask) -> None:
                 yield message * 2
 
         return doubled
+
+
+def add_finalizers(app: Flask) -> None:
+    @app.get("/finalized/<name>")
+    def finalized(name: str) -> Response:
+        response = redis_event(name, _pass_on if "callback" in request.args else None)
+
+        def fail() -> None:
+            raise RuntimeError("A finalizer that fails.")
+
+        response.call_on_close(fail)
+        response.call_on_close(lambda: closed.append(f"finalized {name}"))
+        return response
+
+
+def _pass_on(channel: str, message: Any, event: StreamEvent) -> Any:
+    return message
 
 
 def add_polls(app: Flask) -> None:

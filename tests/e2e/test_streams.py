@@ -309,6 +309,16 @@ def test_a_generator_that_fails_begins_anew(app):
     assert "A generator that fails." in app.server.log
 
 
+def test_a_generator_that_fails_to_clean_up_begins_anew(app):
+    """Its clean-up has an app context; what it raises is logged, and ends nothing else."""
+    with app.ready("/untidy/x") as client:
+        app.emit("x", "unserialisable")
+        app.emit("x", "after")
+
+        assert client.next_data() == "after"
+    assert "A generator of tests.apps.streams that fails to clean up." in app.server.log
+
+
 def test_what_a_generator_holds_back_is_given_again(app):
     """Heartbeats do not move the cursor past messages that it took, or has not taken yet."""
     with app.ready("/hold/held") as client:
@@ -371,6 +381,19 @@ def test_a_stream_says_hello(app):
     """What on_open returns is the first message."""
     with app.ready("/open/hello") as client:
         assert client.next_data() == {"hello": ["hello"]}
+
+
+@pytest.mark.parametrize("query", ["", "?callback=1"])
+def test_the_end_of_a_response_is_told(app, query):
+    """What `Response.call_on_close` was given is called when the stream is over, and once."""
+    name = f"finalized{query[1:2]}"
+    with app.ready(f"/finalized/{name}{query}") as client:
+        app.emit(name, 1)
+        assert client.next_data() == 1
+        assert f"finalized {name}" not in app.state()["closed"]
+    wait_until(lambda: f"finalized {name}" in app.state()["closed"])
+    assert app.request("HEAD", f"/finalized/{name}{query}")[0] == 200
+    wait_until(lambda: app.state()["closed"].count(f"finalized {name}") == 2)
 
 
 @pytest.mark.parametrize(
