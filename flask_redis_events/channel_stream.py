@@ -75,6 +75,9 @@ class ChannelStream(Stream):
         while not inbox.live.wait(patience):
             yield wire.COMMENT
             patience = self.options.heartbeat
+        if inbox.closed is not None:
+            # It was let go before it began; the farewell is all there is.
+            return
         beginning = yield from self._find_beginning()
         if beginning is None:
             return

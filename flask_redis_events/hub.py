@@ -7,6 +7,7 @@ that is loaded before a fork (`--preload`) has a hub in each worker.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 import time
@@ -25,6 +26,11 @@ from .replays import Replays
 from .settings import Settings
 from .subscription import Subscription
 from .ticker import Ticker, Timed
+
+log = logging.getLogger("flask_redis_events")
+
+#: How many forbidden channels the log names: they may come from URLs.
+MOST_NAMED = 100
 
 
 def _newest(position: Position | None, floor: Position | None) -> Position | None:
@@ -48,10 +54,17 @@ class Hub:
         self._streams: set[Member] = set()
         self._ticker = Ticker(self._look)
         self._reader = Reader(
-            broker, self._registry, lock=self.lock, metrics=self.metrics, sender=sender
+            broker,
+            self._registry,
+            lock=self.lock,
+            metrics=self.metrics,
+            sender=sender,
+            on_refused=self._forbid,
         )
         self._prober = Prober(broker, self._reader, self.metrics)
         self.replays = Replays(broker, self, self.metrics)
+        #: What the log has named.
+        self._forbidden: set[Channel] = set()
         self._reading = False
         self._ticking = False
 
@@ -151,10 +164,22 @@ class Hub:
         return any(one.closed is None for audience in audiences for one in audience.members)
 
     def dismiss(self, channel: Channel, reason: str, *, last: Batch) -> None:
-        """Close all who listen to a channel of this worker's own; under `lock`."""
+        """Close all who listen to a channel; under `lock`."""
         for audience in self._registry.listening(channel):
             for member in list(audience.members):
                 member.close(reason, last=last)
+
+    def _forbid(self, channel: Channel) -> None:
+        """Send away who listens to a channel that Redis does not let its user hear."""
+        self.metrics.count("forbidden")
+        if len(self._forbidden) < MOST_NAMED and channel not in self._forbidden:
+            self._forbidden.add(channel)
+            log.error(
+                "Redis does not let its user hear the channel %r (ACL SETUSER … &%s…).",
+                channel.name,
+                self.settings.prefix,
+            )
+        self.dismiss(channel, "forbidden", last=self.farewell("forbidden"))
 
     def beat(self, mailbox: Member, inbox: Member) -> None:
         """Queue a heartbeat for an idle client, with the position that its inbox has come to."""
@@ -218,7 +243,9 @@ class Hub:
 
     def farewell(self, reason: str) -> Batch:
         """Make the frame that ends a stream whose client is to come back, but not all at once."""
-        return control.reconnect(reason, retry=jitter(self.settings.retry, by=0.75))
+        # What Redis forbids it may allow one day, but not in a moment.
+        retry = self.settings.retry * (10 if reason == "forbidden" else 1)
+        return control.reconnect(reason, retry=jitter(retry, by=0.75))
 
     def close(self, *, timeout: float = 1.0) -> None:
         """End all streams, the reader and the ticker."""

@@ -130,8 +130,11 @@ class PullStream(ChannelStream):
     def _listen(self) -> None:
         self.inbox.on_drop = self.hub.report_dropped
         # A generator that falls behind ends as a client does: it resumes, and misses nothing.
-        self.inbox.on_close = self.mailbox.close
+        self.inbox.on_close = self._fell_behind
         super()._listen()
+
+    def _fell_behind(self, reason: str) -> None:
+        self.mailbox.close(reason, last=self.hub.farewell(reason))
 
     def _leave(self) -> None:
         self.hub.leave(self.inbox)

@@ -1,9 +1,7 @@
 """The one reader of a worker: it owns the pub/sub connection's whole life.
 
-After every connect it waits until all channels are acknowledged, reads what came after its position
-from history in one snapshot, delivers that in order, and only then what arrived meanwhile.  A
-refill channel by channel would let a newer message of one channel carry a client's position past an
-older one of another.
+After every connect it waits until all channels are acknowledged, delivers what came after its
+position from history, and only then what arrived meanwhile.
 
 Others hand it intents (`subscribe`, `unsubscribe`), which are sent at once on a healthy connection.
 Nobody else connects, and nobody kills it in mid-read: closing the feed wakes it.
@@ -11,21 +9,20 @@ Nobody else connects, and nobody kills it in mid-read: closing the feed wakes it
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from . import concurrency, signals
-from .broker.base import Acknowledgement, Broker, Delivery, Feed, Received
+from .asked import Asked
+from .broker.base import Acknowledgement, Broker, Delivery, Feed, Received, Refusal
 from .channels import TICKS, Channel
 from .concurrency import Deadline
 from .exceptions import BrokerError
 from .member import Member
-from .message import Message
 from .metrics import Metrics
+from .refill import Refill
 from .registry import Audience, Registry
 from .sequence import Sequence
 from .tail import Tail
@@ -49,6 +46,7 @@ class Reader:
         lock: threading.RLock,
         metrics: Metrics,
         sender: object,
+        on_refused: Callable[[Channel], None],
     ) -> None:
         self.sequence = Sequence(
             registry,
@@ -56,6 +54,7 @@ class Reader:
             tail=Tail(TAIL),
             rest=concurrency.let_others_run,
         )
+        self._refill = Refill(broker, self.sequence, lock=lock, metrics=metrics, sender=sender)
         self._broker = broker
         self._registry = registry
         self._lock = lock
@@ -63,12 +62,9 @@ class Reader:
         self._sender = sender
         #: The connection to read from, if there is one.
         self.feed: Feed | None = None
-        #: SUBSCRIBE commands under way, by channel: an acknowledgement counts when none is left.
-        self._unacknowledged: Counter[Channel] = Counter()
-        #: Channels that are acknowledged, and since when.
-        self._acknowledged: dict[Channel, float] = {}
-        #: What has not been sent yet: whether to subscribe, and to which channels.
-        self._intents: list[tuple[bool, list[Channel]]] = []
+        self._asked = Asked()
+        #: Called under the lock, for a channel that its members cannot hear.
+        self._on_refused = on_refused
         self._heard_at = self._moved_at = time.monotonic()
         #: Whether the log has been told that there is no connection.
         self._away = False
@@ -95,38 +91,34 @@ class Reader:
 
     def maybe_begin(self, audience: Audience, members: Iterable[Member]) -> None:
         """Let members of an audience begin, if all its channels are acknowledged."""
-        if self.feed is None or not self._acknowledged.keys() >= audience.channels:
+        for channel in self._asked.refused & audience.channels:
+            # Those who heard it at first have not left yet.
+            self._on_refused(channel)
+        granted = self._asked.granted
+        if self.feed is None or not granted.keys() >= audience.channels:
             return
         position, waited_until = self.sequence.position, None
         if position is not None and self.sequence.tail.lags(audience.channels, position):
-            waited_until = max(self._acknowledged[channel] for channel in audience.channels)
+            waited_until = max(granted[channel] for channel in audience.channels)
         for member in members:
             member.go_live(position, waited_until=waited_until)
 
     def _intend(self, channels: list[Channel], *, subscribe: bool) -> None:
         # Under the caller's lock: commands leave in the order in which the registry changed.
-        feed = self.feed
-        if feed is None or not channels:
+        if self.feed is None or not channels:
             return
-        for channel in channels:
-            self._acknowledged.pop(channel, None)
-        if subscribe:
-            self._unacknowledged.update(channels)
-        self._intents.append((subscribe, channels))
-        if len(self._intents) == 1:
+        if self._asked.intend(channels, subscribe=subscribe):
             # Under gevent in the loop's next turn, so that a storm of clients is one command.
             concurrency.soon(self._send_intents)
 
     def _send_intents(self) -> None:
         """Send what was asked for since the last time, in as few commands as keep the order."""
         with self._lock:
-            intents, self._intents = self._intents, []
             feed = self.feed
             if feed is None:
                 return
             try:
-                for subscribe, group in itertools.groupby(intents, key=lambda intent: intent[0]):
-                    channels = [channel for _, some in group for channel in some]
+                for subscribe, channels in self._asked.commands():
                     (feed.subscribe if subscribe else feed.unsubscribe)(channels)
             except BrokerError:
                 # Only the reader reconnects; closing wakes it.
@@ -139,7 +131,7 @@ class Reader:
             try:
                 feed = self._broker.open()
                 early = self._connect(feed)
-                self._refill("reconnect")
+                self._fill("reconnect")
                 attempt = 0
                 self._receive(early)
                 while not self._stopped.is_set():
@@ -163,8 +155,7 @@ class Reader:
             wanted = self._registry.channels
             if self._broker.numbered:
                 wanted.append(Channel(TICKS))
-            self._unacknowledged = Counter(wanted)
-            self._intents.clear()
+            self._asked.begin(wanted)
             self.feed = feed
             feed.subscribe(wanted)
         missing = set(wanted)
@@ -172,6 +163,10 @@ class Reader:
         deadline = Deadline(ANSWER)
         while missing:
             for received in feed.read(min(1.0, deadline.left or 0.0)):
+                if isinstance(received, Refusal):
+                    with self._lock:
+                        missing.difference_update(self._refuse(received.channels))
+                    continue
                 if isinstance(received, Acknowledgement):
                     missing.discard(received.channel)
                 early.append(received)
@@ -188,9 +183,7 @@ class Reader:
     def _lose(self, error: Exception) -> None:
         with self._lock:
             self.feed = None
-            self._acknowledged.clear()
-            self._unacknowledged.clear()
-            self._intents.clear()
+            self._asked.begin()
         if not self._stopped.is_set():
             self._metrics.count("lost")
             # Once for each outage; what follows are the attempts to end it.
@@ -211,7 +204,7 @@ class Reader:
                 self._moved_at = self._heard_at
             if received:
                 # Outside the lock, as it reads from Redis; order holds, as only we deliver.
-                self._refill("gap")
+                self._fill("gap")
             concurrency.let_others_run()
 
     def _take_in(self, received: list[Received]) -> list[Received]:
@@ -228,46 +221,42 @@ class Reader:
                 # What came before belongs before whoever begins here.
                 offered += self.sequence.flush()
                 self._acknowledge(item.channel)
+            elif isinstance(item, Refusal):
+                self._refuse(item.channels)
         offered += self.sequence.flush()
         self._metrics.count("offered", offered)
         return rest
 
     def _acknowledge(self, channel: Channel) -> None:
-        self._unacknowledged[channel] -= 1
-        # An early one, of a channel that was left and joined again at once, promises nothing.
-        if self._unacknowledged[channel] > 0:
-            return
-        del self._unacknowledged[channel]
-        if channel in self._registry:
-            self._acknowledged[channel] = time.monotonic()
+        if self._asked.answered(channel) and channel in self._registry:
+            self._asked.granted[channel] = time.monotonic()
             self.sequence.tail.acknowledged(channel)
             for audience in self._registry.listening(channel):
                 self.maybe_begin(audience, audience.members)
 
-    def _refill(self, reason: str) -> None:
-        """Deliver from history what came after our position, before anything newer."""
-        if not self._broker.numbered:
-            return
-        after = self.sequence.position
-        witness = self.sequence.tail.newest
-        snapshot = self._broker.replay(self._registry.channels, after=after, witness=witness)
-        if witness is not None and snapshot.forked == witness.id:
-            self._tell_of_fork(witness)
-        with self._lock:
-            resets = self.sequence.refill(snapshot)
-        if after is not None:
-            self._metrics.count("refilled", reason=reason)
-            recovered = len(snapshot.messages)
-            signals.tell(signals.gap_repaired, self._sender, reason=reason, recovered=recovered)
-        for reset in resets:
-            self._metrics.count("reset", reason=reset)
-            signals.tell(signals.stream_reset, self._sender, reason=reset)
+    def _refuse(self, channels: list[Channel]) -> list[Channel]:
+        """Give up what Redis does not let its user hear; return what is settled with that.
 
-    def _tell_of_fork(self, witness: Message) -> None:
-        """Tell all workers: those who have not seen this message can never get it."""
-        self._metrics.count("forked")
-        log.warning("Messages up to %s were lost with another master of Redis.", witness.id)
-        self._broker.publish(TICKS, f":forked {witness.id}\n\n".encode(), persist=False)
+        It refuses a command as a whole, so several channels are asked for again one by one.
+        """
+        assert self.feed is not None
+        again = [c for c in channels if c in self._registry or c.name == TICKS]
+        if len(channels) == 1:
+            if channels[0].name == TICKS:
+                raise BrokerError(f"Redis refused its user the channel {TICKS!r}.")
+            again = []
+        for channel in again:
+            self.feed.subscribe([channel])
+        settled = [channel for channel in channels if channel not in again]
+        for channel in settled:
+            if self._asked.answered(channel) and channel in self._registry:
+                self._asked.refused.add(channel)
+                self._on_refused(channel)
+        return settled
+
+    def _fill(self, reason: str) -> None:
+        heard = [c for c in self._registry.channels if c not in self._asked.refused]
+        self._refill.run(heard, reason)
 
     @property
     def silence(self) -> float:

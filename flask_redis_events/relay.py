@@ -54,9 +54,10 @@ class Relay:
         hub = self._runner.hub
         with hub.lock:
             hub.listen(member)
-            if self._runner.ended:
-                # It ended between the member's choice of it and this: there is another one soon.
-                member.close("relay ended", last=hub.farewell("relay ended"))
+            over = "relay ended" if self._runner.ended else self.inbox.closed
+            if over is not None:
+                # Since the member's choice of it: there is another one soon.
+                member.close(over, last=hub.farewell(over))
                 return
             if self._begun:
                 self._begin(member)
@@ -73,9 +74,10 @@ class Relay:
         beginning = self._position = self._beginning()
         with hub.lock:
             inbox.start(beginning)
-            self._begun = True
-            for member in self._waiting:
-                self._begin(member)
+            if inbox.closed is None:
+                self._begun = True
+                for member in self._waiting:
+                    self._begin(member)
             self._waiting.clear()
         try:
             while not self._runner.ended:
@@ -85,6 +87,10 @@ class Relay:
         finally:
             inbox.close("ended")
             hub.leave(inbox)
+            with hub.lock:
+                # Who is left when it ends for a reason of its own is to come back.
+                reason = inbox.closed or "ended"
+                hub.dismiss(self.channel, reason, last=hub.farewell(reason))
 
     def _beginning(self) -> Position | None:
         while self.inbox.closed is None:

@@ -23,7 +23,8 @@ LADDER = [
     *("signals", "member", "subscription", "registry"),
     *("broker.base", "broker.memory"),
     *("broker.connections", "broker.feed", "broker.redis", "broker"),
-    *("metrics", "tail", "sequence", "reader", "prober", "ticker", "client_socket", "server"),
+    *("metrics", "tail", "sequence", "refill", "asked", "reader", "prober"),
+    *("ticker", "client_socket", "server"),
     *("replays", "hub"),
     *(
         "listener",

@@ -23,11 +23,17 @@ class Acknowledgement(NamedTuple):
     channel: Channel
 
 
+class Refusal(NamedTuple):
+    """Redis does not let its user hear one of these channels: it has subscribed to none."""
+
+    channels: list[Channel]
+
+
 class Pong(NamedTuple):
     """The connection answered a ping."""
 
 
-Received = Delivery | Acknowledgement | Pong
+Received = Delivery | Acknowledgement | Refusal | Pong
 
 
 class Held(NamedTuple):
@@ -112,7 +118,7 @@ class Feed(Protocol):
     """One pub/sub connection.  Only its reader reads; anyone may (un)subscribe or close."""
 
     def subscribe(self, channels: Collection[Channel]) -> None:
-        """Ask for channels in one command; an acknowledgement each follows."""
+        """Ask for channels; an acknowledgement each follows, or a refusal of some of them."""
 
     def unsubscribe(self, channels: Collection[Channel]) -> None:
         """Give channels up."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from redis.exceptions import NoPermissionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..channels import Channel, escape
 from ..exceptions import BrokerError
 from ..message import Message
-from .base import Acknowledgement, Delivery, Pong, Received
+from .base import Acknowledgement, Delivery, Pong, Received, Refusal
 from .connections import translated
 
 #: How many received messages are handed on at once, and how many channels go into one command.
@@ -30,12 +32,14 @@ class RedisFeed:
         self._closed = False
         #: By topic; entries stay when a channel is given up, as messages may still be under way.
         self._channels: dict[tuple[bool, bytes], Channel] = {}
+        #: The SUBSCRIBE commands under way, in order, as lists of what is not yet acknowledged.
+        self._asked: deque[list[Channel]] = deque()
 
     def subscribe(self, channels: Collection[Channel]) -> None:
         for channel in channels:
             self._channels[channel.pattern, self._topic(channel)] = channel
-        self._send("SUBSCRIBE", [c for c in channels if not c.pattern])
-        self._send("PSUBSCRIBE", [c for c in channels if c.pattern])
+        self._send("SUBSCRIBE", [c for c in channels if not c.pattern], answers=self._asked)
+        self._send("PSUBSCRIBE", [c for c in channels if c.pattern], answers=self._asked)
 
     def unsubscribe(self, channels: Collection[Channel]) -> None:
         self._send("UNSUBSCRIBE", [c for c in channels if not c.pattern])
@@ -58,6 +62,10 @@ class RedisFeed:
                     )
             except RedisTimeoutError:
                 pass
+            except NoPermissionError as error:
+                if "channel" not in str(error):
+                    raise
+                replies.append(error)
             except ValueError as error:
                 if not self._closed:
                     raise
@@ -73,11 +81,19 @@ class RedisFeed:
     def _topic(self, channel: Channel) -> bytes:
         return (self._glob if channel.pattern else self._prefix) + channel.name.encode()
 
-    def _send(self, command: str, channels: Sequence[Channel]) -> None:
-        topics = [self._topic(channel) for channel in channels]
+    def _send(
+        self,
+        command: str,
+        channels: Sequence[Channel],
+        *,
+        answers: deque[list[Channel]] | None = None,
+    ) -> None:
         with self._lock, translated():
-            for start in range(0, len(topics), BATCH):
-                self._write(command, *topics[start : start + BATCH])
+            for start in range(0, len(channels), BATCH):
+                some = list(channels[start : start + BATCH])
+                if answers is not None:
+                    answers.append(some)
+                self._write(command, *map(self._topic, some))
 
     def _write(self, *words: str | bytes) -> None:
         if self._closed or not self._connection.is_connected:
@@ -85,6 +101,8 @@ class RedisFeed:
         self._connection.send_command(*words, check_health=False)
 
     def _understand(self, reply: Any) -> Received | None:
+        if isinstance(reply, NoPermissionError):
+            return Refusal(self._asked.popleft())
         kind = reply[0] if isinstance(reply, list) else reply
         if kind == b"message":
             channel = self._channels.get((False, reply[1]))
@@ -95,5 +113,12 @@ class RedisFeed:
             return channel and Delivery(channel, Message.from_payload(name, reply[3]))
         if kind in (b"subscribe", b"psubscribe"):
             channel = self._channels.get((kind == b"psubscribe", reply[1]))
-            return channel and Acknowledgement(channel)
+            return channel and self._acknowledge(channel)
         return Pong() if kind in (b"pong", b"PONG") else None
+
+    def _acknowledge(self, channel: Channel) -> Acknowledgement:
+        # Redis answers in order.
+        self._asked[0].remove(channel)
+        if not self._asked[0]:
+            self._asked.popleft()
+        return Acknowledgement(channel)

@@ -14,6 +14,9 @@ import httpx_sse
 import pytest
 import sseclient
 
+from tests.servers import RedisServer
+from tests.sse_client import SSEClient
+
 from .conftest import App, Start
 
 
@@ -101,6 +104,33 @@ def test_a_forged_envelope_moves_nobody_back(start: Start):
         app.emit("x", "new")
 
         assert client.next_data() == "new"
+
+
+@pytest.mark.parametrize("kind", ["gevent", "gthread"])
+def test_a_forbidden_channel_ends_its_own_streams_only(
+    start: Start, own_redis_server: RedisServer, prefix: str, kind: str
+):
+    """Redis refuses what its user may not hear (ACL), and the connection serves all others."""
+    allowed = [f"&{prefix}$ticks", f"&{prefix}ok"]
+    rights = ["on", ">secret", "allkeys", "+@all", "resetchannels", *allowed]
+    own_redis_server.client().execute_command("ACL", "SETUSER", "ann", *rights)
+    url = own_redis_server.url.replace("redis://", "redis://ann:secret@")
+    app = start(kind, redis=own_redis_server, env={"URL": url})
+    with app.ready("/channel/ok") as one, app.ready("/callback/ok") as two:
+        for path in ("channel", "callback", "pull", "once"):
+            with SSEClient(f"{app.url}/{path}/forbidden") as refused:
+                assert refused.wait_closed()
+                assert [event.event for event in refused.events] == ["reconnect"]
+                assert refused.events[0].data == '{"reason":"forbidden"}'
+        app.emit("ok", "still here")
+
+        assert one.next_data() == "still here"
+        assert two.next_data() == ["ok", "still here"]
+        metrics = app.state()["metrics"]
+        assert (metrics["connected"], metrics.get("lost", 0)) == (1, 0)
+    assert f"does not let its user hear the channel 'forbidden' (ACL SETUSER … &{prefix}…)" in (
+        app.server.log
+    )
 
 
 def test_curl(start: Start):
