@@ -29,6 +29,11 @@ def _events() -> RedisEvents:
     return events
 
 
+def _check_heard(subscription: Subscription) -> None:
+    if subscription.closed is not None:
+        raise click.ClickException("Redis does not let its user hear that (ACL): see the log.")
+
+
 @cli.command()
 @click.argument("channel")
 @click.argument("data")
@@ -64,6 +69,7 @@ def watch(channels: tuple[str, ...], count: int | None) -> None:
         click.echo("waiting for Redis …", err=True)
     seen = 0
     try:
+        _check_heard(subscription)
         while count is None or seen < count:
             for batch in subscription.take():
                 for message in batch.messages[: None if count is None else count - seen]:
@@ -93,9 +99,13 @@ def check() -> None:
     hub.listen(subscription)
     if not subscription.live.wait(5.0):
         raise click.ClickException("Redis does not acknowledge a SUBSCRIBE: is pub/sub allowed?")
+    _check_heard(subscription)
     click.echo(f"subscribe: {(time.monotonic() - started) * 1000:.1f} ms")
     sent = time.monotonic()
-    _events().emit("flask-redis-events-check", "check", persist=False)
+    try:
+        _events().emit("flask-redis-events-check", "check", persist=False)
+    except BrokerError as error:
+        raise click.ClickException(str(error)) from error
     if not subscription.take(5.0):
         raise click.ClickException("An event was published and did not come back within 5 s.")
     click.echo(f"emit to here: {(time.monotonic() - sent) * 1000:.1f} ms")

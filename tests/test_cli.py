@@ -70,6 +70,21 @@ def test_check_without_redis_says_what_to_do(app, monkeypatch):
     assert "secret" not in result.output
 
 
+@pytest.mark.parametrize("words", [["check"], ["watch", "orders"]])
+def test_what_redis_forbids_is_said(own_redis_server, words):
+    """A user who may publish and not hear."""
+    rights = ["on", ">secret", "allkeys", "+@all", "resetchannels", "&events:$ticks"]
+    own_redis_server.client().execute_command("ACL", "SETUSER", "ann", *rights)
+    app = Flask(__name__)
+    app.config["REDIS_EVENTS_URL"] = own_redis_server.url.replace("//", "//ann:secret@")
+    RedisEvents(app)
+    result = invoke(app, *words)
+
+    assert result.exit_code == 1
+    assert "does not let its user hear" in result.output
+    app.extensions["redis_events"].hub.close()
+
+
 def test_an_app_without_the_extension_is_told(prefix):
     """The message names the call."""
     result = invoke(Flask(__name__), "emit", "a", "1")
