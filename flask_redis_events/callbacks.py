@@ -88,7 +88,7 @@ class Runner:
         #: Whether the application has ended the stream.
         self.ended = False
         #: What the application gave to `Response.call_on_close`.
-        self.finalizers: tuple[Callable[[], Any], ...] = ()
+        self.finalizers: Sequence[Callable[[], Any]] = ()
         self._default = getattr(app.json, "default", None)
 
     def call(

@@ -169,8 +169,8 @@ class _Streaming(Response):
     def __call__(self, environ: Any, start_response: Any) -> Any:
         stream = self.response
         if isinstance(stream, Stream):
-            # Werkzeug calls these for what it iterates over itself, which this is not.
-            stream.runner.finalizers = tuple(self._on_close)
+            # Werkzeug calls these for what it iterates over itself: for the answer to HEAD only.
+            stream.runner.finalizers, self._on_close = self._on_close, []
             if stream.shareable and stream.hub.settings.handoff == "auto":
                 stream.server_response = gunicorn_response(environ, start_response)
         return super().__call__(environ, start_response)

@@ -261,8 +261,9 @@ def add_finalizers(app: Flask) -> None:
         def fail() -> None:
             raise RuntimeError("A finalizer that fails.")
 
-        response.call_on_close(fail)
         response.call_on_close(lambda: closed.append(f"finalized {name}"))
+        response.call_on_close(fail)
+        response.call_on_close(lambda: closed.append(f"and {name}"))
         return response
 
 
