@@ -13,7 +13,7 @@ from .exceptions import (
     SetupError,
 )
 from .extension import RedisEvents, emit, redis_event, server_event
-from .wire import ServerSentEvent
+from .wire.sse import ServerSentEvent
 
 __version__ = "0.1.0"
 

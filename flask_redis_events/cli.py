@@ -11,10 +11,10 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from .channels import TICKS, parse_all
+from .clients.subscription import Subscription
 from .exceptions import BrokerError, RedisEventsError
 from .extension import NAME, RedisEvents
 from .settings import without_password
-from .subscription import Subscription
 
 
 @click.group("redis-events")

@@ -10,7 +10,7 @@ from .broker import Broker, open_broker
 from .channels import check_name
 from .exceptions import FieldError
 from .settings import Settings
-from .wire import ServerSentEvent
+from .wire.sse import ServerSentEvent
 
 
 class Emitter:

@@ -12,18 +12,18 @@ from flask import Flask, Response, current_app, has_app_context, request
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from . import responses
-from .callbacks import check_function, is_generator
-from .channel_stream import OnMessage
+from .application import KEY, State
 from .channels import Channel, Template, parse_all
 from .exceptions import ChannelError, ConfigError, SetupError
 from .history import HistoricEvent, read_history
 from .hub import Hub
 from .listener import Listener, OnEvent
 from .options import PollOptions, StreamOptions, check
-from .poll import OnPoll
 from .settings import Settings
-from .state import KEY, State
+from .streams import response as responses
+from .streams.callbacks import check_function, is_generator
+from .streams.channel_stream import OnMessage
+from .streams.poll import OnPoll
 
 NAME = "redis_events"
 #: What a view is: its result is responded to, so that it need not be a response.

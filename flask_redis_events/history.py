@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from .broker import Broker
 from .channels import Channel
 from .exceptions import FieldError
-from .message import Position
+from .wire.message import Position
 
 
 class HistoricEvent(NamedTuple):

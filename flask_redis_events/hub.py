@@ -12,20 +12,22 @@ import os
 import threading
 import time
 
-from . import control, server, signals
+from . import signals
 from .broker import Broker
 from .channels import Channel
+from .clients.member import Member
+from .clients.registry import Registry
+from .clients.subscription import Subscription
+from .clients.ticker import Ticker, Timed
 from .concurrency import Deadline, jitter
-from .member import Member
-from .message import Batch, Message, Position
 from .metrics import Metrics
-from .prober import Prober
-from .reader import Reader
-from .registry import Registry
-from .replays import Replays
+from .reader.probe import Prober
+from .reader.reader import Reader
+from .reader.replays import Replays
+from .server import gunicorn as server
 from .settings import Settings
-from .subscription import Subscription
-from .ticker import Ticker, Timed
+from .wire import control
+from .wire.message import Batch, Message, Position
 
 log = logging.getLogger("flask_redis_events")
 

@@ -10,10 +10,10 @@ from flask import Flask
 
 from . import concurrency, signals
 from .channels import Channel
+from .clients.subscription import Subscription
 from .exceptions import SubscriptionClosed
 from .hub import Hub
-from .message import Message
-from .subscription import Subscription
+from .wire.message import Message
 
 log = logging.getLogger("flask_redis_events")
 

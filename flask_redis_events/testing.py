@@ -12,12 +12,12 @@ from typing import Any
 from flask import Flask
 from werkzeug.wrappers import Response
 
+from .application import KEY
 from .channels import parse_all
+from .clients.subscription import Subscription
 from .concurrency import Deadline
-from .message import Message
-from .state import KEY
-from .subscription import Subscription
-from .wire import Decoder, Event
+from .wire.message import Message
+from .wire.sse import Decoder, Event
 
 
 def read_events(response: Response, count: int, *, control: bool = False) -> list[Event]:

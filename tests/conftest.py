@@ -13,7 +13,7 @@ import gevent.monkey
 import hypothesis
 import pytest
 
-from tests.servers import RedisServer, redis_binary
+from tests.support.servers import RedisServer, redis_binary
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("redis-events", deadline=None)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 NAME = "flask_redis_events"
 PACKAGE = ROOT / NAME
@@ -18,26 +18,18 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 #: Each module may import from those before it; `demo` is a package and one rung.
 LADDER = [
-    *("exceptions", "concurrency"),
-    *("wire", "message", "control", "channels", "settings", "options"),
-    *("signals", "member", "subscription", "registry"),
+    *("exceptions", "concurrency", "wire.sse", "wire.message", "wire.control", "wire"),
+    *("channels", "settings", "options", "signals"),
+    *("clients.member", "clients.subscription", "clients.registry"),
     *("broker.base", "broker.memory"),
     *("broker.connections", "broker.feed", "broker.redis", "broker"),
-    *("metrics", "tail", "sequence", "refill", "asked", "reader", "prober"),
-    *("ticker", "client_socket", "server"),
-    *("replays", "hub"),
-    *(
-        "listener",
-        "callbacks",
-        "handoff",
-        "resume",
-        "stream",
-        "channel_stream",
-        "poll",
-        "pull",
-        "relay",
-    ),
-    *("history", "emitter", "state", "responses", "extension", "__init__"),
+    *("metrics", "reader.tail", "reader.sequence", "reader.recovery", "reader.acknowledgements"),
+    *("reader.reader", "reader.probe", "reader.replays", "reader"),
+    *("clients.ticker", "clients", "server.client_socket", "server.gunicorn", "server"),
+    *("hub", "listener", "streams.callbacks", "streams.handoff", "streams.resume"),
+    *("streams.stream", "streams.channel_stream", "streams.poll", "streams.pull", "streams.relay"),
+    *("history", "emitter", "application", "streams.response", "streams"),
+    *("extension", "__init__"),
     *("bench.blocks", "bench.limits", "bench.figures", "bench.progress", "bench.target"),
     *("bench.client", "bench.load", "bench.command", "bench"),
     *("cli", "testing", "demo", "__main__"),

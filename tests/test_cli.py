@@ -101,7 +101,7 @@ def test_watch_prints_a_line_for_each_message(redis_server, prefix):
         "TEST_REDIS_EVENTS_PREFIX": json.dumps(prefix),
         "PYTHONUNBUFFERED": "1",
     }
-    flask = [sys.executable, "-m", "flask", "--app", "tests.apps.streams:create_app()"]
+    flask = [sys.executable, "-m", "flask", "--app", "tests.support.apps.streams:create_app()"]
     watch = [*flask, "redis-events", "watch", "a", "b:*", "--count", "2"]
     with subprocess.Popen(watch, env=environ, stdout=subprocess.PIPE, text=True) as process:
         client = redis_server.client()

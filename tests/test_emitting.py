@@ -12,9 +12,8 @@ import pytest
 from flask_redis_events import BrokerError, Emitter, FieldError
 from flask_redis_events.broker import redis as redis_broker
 from flask_redis_events.concurrency import spawn
-from tests.servers import RedisServer
-
-from .waiting import wait_until
+from tests.support.servers import RedisServer
+from tests.support.waiting import wait_until
 
 
 def kept(server: RedisServer, channel: str = "a") -> list[bytes]:

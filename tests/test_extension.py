@@ -472,7 +472,7 @@ def test_what_is_no_client_is_refused():
 
 def test_a_unix_socket(tmp_path, prefix):
     """unix:// reaches a server that has no port."""
-    from tests.servers import RedisServer
+    from tests.support.servers import RedisServer
 
     path = tmp_path / "redis.sock"
     with RedisServer(tmp_path, arguments=("--unixsocket", str(path))):

@@ -13,15 +13,14 @@ import pytest
 
 from flask_redis_events import signals
 from flask_redis_events.broker import open_broker
+from flask_redis_events.clients.subscription import Subscription
 from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.hub import Hub
 from flask_redis_events.settings import Settings
-from flask_redis_events.subscription import Subscription
-from flask_redis_events.wire import encode
-from tests.servers import RedisServer
-
-from .factories import channels
-from .waiting import wait_until
+from flask_redis_events.wire.sse import encode
+from tests.support.factories import channels
+from tests.support.servers import RedisServer
+from tests.support.waiting import wait_until
 
 
 def make_hub(server: RedisServer, prefix: str = "events:", **settings) -> Hub:
@@ -159,8 +158,8 @@ def test_who_joins_while_redis_is_away_waits(own_redis_server):
 
 def test_a_mute_connection_is_noticed(own_redis_server, monkeypatch):
     """A tick that is published and does not come back means that the connection hears nothing."""
-    monkeypatch.setattr("flask_redis_events.prober.SILENCE", 0.4)
-    monkeypatch.setattr("flask_redis_events.prober.ANSWER", 0.4)
+    monkeypatch.setattr("flask_redis_events.reader.probe.SILENCE", 0.4)
+    monkeypatch.setattr("flask_redis_events.reader.probe.ANSWER", 0.4)
     hub = make_hub(own_redis_server)
     subscription = join(hub, "a")
     client = own_redis_server.client()
@@ -180,7 +179,7 @@ def test_a_mute_connection_is_noticed(own_redis_server, monkeypatch):
 
 def test_ticks_keep_the_position_young(own_redis_server, monkeypatch):
     """A worker that hears nothing knows all the same how far the clock has come."""
-    monkeypatch.setattr("flask_redis_events.prober.SILENCE", 0.2)
+    monkeypatch.setattr("flask_redis_events.reader.probe.SILENCE", 0.2)
     hub = make_hub(own_redis_server)
     subscription = join(hub, "a*", "*")
     first = hub.position
@@ -193,7 +192,7 @@ def test_ticks_keep_the_position_young(own_redis_server, monkeypatch):
 
 def test_without_history_a_ping_does(own_redis_server, monkeypatch):
     """No ids, no ticks: the connection is tested with PING, and stays."""
-    monkeypatch.setattr("flask_redis_events.prober.SILENCE", 0.2)
+    monkeypatch.setattr("flask_redis_events.reader.probe.SILENCE", 0.2)
     hub = make_hub(own_redis_server, history=0)
     subscription = join(hub, "a")
     heard = hub._reader._heard_at

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ..channels import Channel
-from ..message import Message, Position
+from ..wire.message import Message, Position
 
 
 class Delivery(NamedTuple):

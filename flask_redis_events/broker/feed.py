@@ -12,7 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..channels import Channel, escape
 from ..exceptions import BrokerError
-from ..message import Message
+from ..wire.message import Message
 from .base import Acknowledgement, Delivery, Pong, Received, Refusal
 from .connections import translated
 

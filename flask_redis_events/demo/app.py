@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from flask import Flask, abort, jsonify, render_template, request
 
 from flask_redis_events import BrokerError, RedisEvents, ServerSentEvent
-from flask_redis_events.callbacks import StreamEvent
+from flask_redis_events.streams.callbacks import StreamEvent
 
 from .jobs import WANTED, tell
 

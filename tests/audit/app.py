@@ -9,8 +9,8 @@ from typing import Any
 from flask import Flask, request
 
 from flask_redis_events import RedisEvents
-from flask_redis_events.callbacks import StreamEvent
-from flask_redis_events.pull import Messages
+from flask_redis_events.streams.callbacks import StreamEvent
+from flask_redis_events.streams.pull import Messages
 
 from .ledger import skipped
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import redis
 
-from flask_redis_events import wire
-from flask_redis_events.message import Position
-from tests.processes import Process
-from tests.servers import Gunicorn, RedisServer
-from tests.waiting import wait_until
+from flask_redis_events.wire import sse as wire
+from flask_redis_events.wire.message import Position
+from tests.support.processes import Process
+from tests.support.servers import Gunicorn, RedisServer
+from tests.support.waiting import wait_until
 
 from .emitting import (
     HISTORY,

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import redis
 
-from tests.servers import Gunicorn, RedisServer
+from tests.support.servers import Gunicorn, RedisServer
 
 from .page import Page
 

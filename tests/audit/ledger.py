@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from flask_redis_events.message import Position
-from flask_redis_events.wire import Event
+from flask_redis_events.wire.message import Position
+from flask_redis_events.wire.sse import Event
 
 
 class Record(NamedTuple):

@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from flask_redis_events.message import Position
-from flask_redis_events.wire import Event
-from tests.sse_client import EventSource, SSEClient, StreamEnded
+from flask_redis_events.wire.message import Position
+from flask_redis_events.wire.sse import Event
+from tests.support.sse_client import EventSource, SSEClient, StreamEnded
 
 from .ledger import Ledger, expand, shrink, skipped
 from .verdict import Verdict, expected, judge

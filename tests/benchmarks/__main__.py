@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.processes import ROOT
-from tests.servers import RedisServer
+from tests.support.processes import ROOT
+from tests.support.servers import RedisServer
 
 from . import competitors, machine, pages
 from .channels import channels

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from flask_redis_events import Emitter
-from tests.servers import Gunicorn, RedisServer, WebServer
+from tests.support.servers import Gunicorn, RedisServer, WebServer
 
 from . import competitors, machine
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask_redis_events import Emitter
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 from . import competitors, machine
 from .contestants import BURST, message

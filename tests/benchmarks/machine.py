@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 
 from flask_redis_events.bench.limits import allow_files
-from tests.processes import ROOT
-from tests.servers import RedisServer
+from tests.support.processes import ROOT
+from tests.support.servers import RedisServer
 
 from . import competitors
 

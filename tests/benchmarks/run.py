@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
 
 from .contestants import EVERYONE, Contestant, missing
 from .results import Results

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from flask_redis_events.bench import Figures, Load, Target
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 from .contestants import Contestant, message
 from .results import Results

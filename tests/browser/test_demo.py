@@ -19,10 +19,10 @@ from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.processes import free_port
-from tests.servers import RedisServer
-from tests.sse_client import SSEClient
-from tests.waiting import wait_until
+from tests.support.processes import free_port
+from tests.support.servers import RedisServer
+from tests.support.sse_client import SSEClient
+from tests.support.waiting import wait_until
 
 from .conftest import Browse
 

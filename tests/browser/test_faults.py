@@ -11,8 +11,8 @@ from selenium.webdriver.chrome.webdriver import WebDriver
 
 from flask_redis_events import Emitter
 from tests.e2e.conftest import starting
-from tests.servers import RedisServer
-from tests.waiting import wait_until
+from tests.support.servers import RedisServer
+from tests.support.waiting import wait_until
 
 from .conftest import Browse
 

@@ -1,4 +1,4 @@
-"""The application of `tests/apps/streams.py` under each server that it must work with."""
+"""The application of `tests/support/apps/streams.py` under each server that it must work with."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.servers import FlaskRun, Gunicorn, RedisServer, WebServer
-from tests.sse_client import SSEClient
+from tests.support.servers import FlaskRun, Gunicorn, RedisServer, WebServer
+from tests.support.sse_client import SSEClient
 
 _NOTHING = object()
-APP = "tests.apps.streams:create_app()"
+APP = "tests.support.apps.streams:create_app()"
 
 
 class App:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sse_client import EventSource, SSEClient
-from tests.waiting import wait_until
+from tests.support.sse_client import EventSource, SSEClient
+from tests.support.waiting import wait_until
 
 from .conftest import App, Start
 

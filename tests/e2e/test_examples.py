@@ -13,10 +13,10 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from tests.processes import ROOT, free_port
-from tests.servers import Gunicorn, RedisServer
-from tests.sse_client import EventSource, SSEClient
-from tests.waiting import wait_until
+from tests.support.processes import ROOT, free_port
+from tests.support.servers import Gunicorn, RedisServer
+from tests.support.sse_client import EventSource, SSEClient
+from tests.support.waiting import wait_until
 
 NAMES = ("notifications", "chat", "jobs", "dashboard")
 Run = Callable[[str], Gunicorn]

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers import Gunicorn, RedisServer
-from tests.sse_client import SSEClient
-from tests.waiting import wait_until
+from tests.support.servers import Gunicorn, RedisServer
+from tests.support.sse_client import SSEClient
+from tests.support.waiting import wait_until
 
 from .conftest import Start
 
@@ -114,7 +114,7 @@ def test_a_middleware_in_between_keeps_its_say(
         "TEST_REDIS_EVENTS_PREFIX": f'"{prefix}"',
     }
     with (
-        Gunicorn("tests.apps.wrapped:create_app()", workers=1, env=env) as server,
+        Gunicorn("tests.support.apps.wrapped:create_app()", workers=1, env=env) as server,
         SSEClient(server.url + "/channel/x") as client,
     ):
         assert client.next().event == "ready"
@@ -131,7 +131,7 @@ def test_a_middleware_that_passes_everything_on_is_none(redis_server: RedisServe
         "TEST_REDIS_EVENTS_URL": redis_server.url,
         "TEST_REDIS_EVENTS_PREFIX": f'"{prefix}"',
     }
-    with Gunicorn("tests.apps.passed_through:create_app()", workers=1, env=env) as server:
+    with Gunicorn("tests.support.apps.passed_through:create_app()", workers=1, env=env) as server:
 
         def emit(data: object) -> None:
             assert httpx.post(server.url + "/emit/x", json=data).status_code == 200

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.servers import RedisServer
-from tests.sse_client import SSEClient
-from tests.waiting import wait_until
+from tests.support.servers import RedisServer
+from tests.support.sse_client import SSEClient
+from tests.support.waiting import wait_until
 
 from .conftest import App, Start
 

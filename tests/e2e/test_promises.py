@@ -14,8 +14,8 @@ import httpx_sse
 import pytest
 import sseclient
 
-from tests.servers import RedisServer
-from tests.sse_client import SSEClient
+from tests.support.servers import RedisServer
+from tests.support.sse_client import SSEClient
 
 from .conftest import App, Start
 

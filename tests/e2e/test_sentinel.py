@@ -9,10 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.sentinel import SentinelTrio
-from tests.servers import Gunicorn
-from tests.sse_client import EventSource
-from tests.waiting import wait_until
+from tests.support.sentinel import SentinelTrio
+from tests.support.servers import Gunicorn
+from tests.support.sse_client import EventSource
+from tests.support.waiting import wait_until
+
+APP = "tests.support.apps.behind_sentinel:create_app()"
 
 
 @pytest.mark.timeout(180)
@@ -20,7 +22,7 @@ def test_a_failover_under_load(tmp_path: Path):
     """Streams stay open and go on with the new master; what both knew arrives once, in order."""
     with SentinelTrio(tmp_path) as trio:
         env = {"TEST_SENTINELS": json.dumps(trio.addresses)}
-        app = "tests.apps.behind_sentinel:create_app()"
+        app = "tests.support.apps.behind_sentinel:create_app()"
         with (
             Gunicorn(app, workers=1, env=env) as server,
             httpx.Client(base_url=server.url, timeout=30) as http,
@@ -58,7 +60,9 @@ def test_a_failover_to_a_replica_that_lags(tmp_path: Path):
     with SentinelTrio(tmp_path) as trio:
         env = {"TEST_SENTINELS": json.dumps(trio.addresses)}
         with (
-            Gunicorn("tests.apps.behind_sentinel:create_app()", workers=1, env=env) as server,
+            Gunicorn(
+                "tests.support.apps.behind_sentinel:create_app()", workers=1, env=env
+            ) as server,
             httpx.Client(base_url=server.url, timeout=30) as http,
             EventSource(server.url + "/channel/x") as there,
         ):

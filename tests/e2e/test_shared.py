@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tests.sse_client import EventSource
-from tests.waiting import wait_until
+from tests.support.sse_client import EventSource
+from tests.support.waiting import wait_until
 
 from .conftest import Start
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from flask_redis_events import Emitter
-from tests.servers import Gunicorn, RedisServer
-from tests.sse_client import SSEClient
-from tests.waiting import wait_until
+from tests.support.servers import Gunicorn, RedisServer
+from tests.support.sse_client import SSEClient
+from tests.support.waiting import wait_until
 
 from .conftest import APP, App, Start
 
@@ -130,7 +130,7 @@ def test_nor_does_the_end_save_it(start: Start, kind: str):
 class OverTLS(Gunicorn):
     """gunicorn with a certificate of its own."""
 
-    files = Path(__file__).parents[1] / "tls"
+    files = Path(__file__).parents[1] / "support" / "tls"
 
     def _ready(self) -> bool:
         try:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from flask_redis_events.message import Position
-from tests.sse_client import EventSource
-from tests.waiting import wait_until
+from flask_redis_events.wire.message import Position
+from tests.support.sse_client import EventSource
+from tests.support.waiting import wait_until
 
 from .conftest import App, starting
 
@@ -316,7 +316,7 @@ def test_a_generator_that_fails_to_clean_up_begins_anew(app):
         app.emit("x", "after")
 
         assert client.next_data() == "after"
-    assert "A generator of tests.apps.streams that fails to clean up." in app.server.log
+    assert "A generator of tests.support.apps.streams that fails to clean up." in app.server.log
 
 
 def test_what_a_generator_holds_back_is_given_again(app):

@@ -12,14 +12,14 @@ import httpx
 import pytest
 import redis
 
-from tests.processes import Process, free_port
-from tests.servers import Gunicorn
-from tests.sse_client import SSEClient
-from tests.waiting import wait_until
+from tests.support.processes import Process, free_port
+from tests.support.servers import Gunicorn
+from tests.support.sse_client import SSEClient
+from tests.support.waiting import wait_until
 
 from .conftest import APP
 
-FILES = Path(__file__).parents[1] / "tls"
+FILES = Path(__file__).parents[1] / "support" / "tls"
 
 
 @pytest.fixture

@@ -1,0 +1,66 @@
+"""What the extension keeps of one application: settings, broker, and a hub in each process."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable
+
+from flask import Flask
+
+from .emitter import Emitter
+from .hub import Hub
+from .listener import Listener
+from .settings import Settings
+from .streams.poll import Producers
+from .streams.relay import Relays
+
+#: Where it is in `app.extensions`.
+KEY = "redis_events.state"
+
+
+class State:
+    """One application's side; made in `init_app`, where nothing connects, locks or starts."""
+
+    def __init__(self, app: Flask, settings: Settings, redis: object) -> None:
+        self.app = app
+        self.settings = settings
+        self.emitter = Emitter(
+            settings.url,
+            prefix=settings.prefix,
+            history=settings.history,
+            history_ttl=settings.history_ttl,
+            redis=redis,
+            default=getattr(app.json, "default", None),
+        )
+        #: Who started a listener, by its process and number.
+        self._started: dict[tuple[int, int], object] = {}
+        self._hubs: dict[int, Hub] = {}
+
+    @functools.cached_property
+    def producers(self) -> Producers:
+        """The shared polls of this worker."""
+        return Producers()
+
+    @functools.cached_property
+    def relays(self) -> Relays:
+        """The shared streams of this worker."""
+        return Relays()
+
+    @property
+    def hub(self) -> Hub:
+        """This process's hub; after a fork the parent's is left alone."""
+        pid = os.getpid()
+        if pid not in self._hubs:
+            # `setdefault` is atomic, and a hub that loses the race has started nothing.
+            self._hubs.setdefault(pid, Hub(self.settings, self.emitter.broker, self.app))
+        return self._hubs[pid]
+
+    def start(self, listeners: Iterable[Listener]) -> None:
+        """Start the listeners that do not run in this process yet."""
+        pid = os.getpid()
+        for number, listener in enumerate(listeners):
+            claim = object()
+            # Atomic, as the first two requests may come at once.
+            if self._started.setdefault((pid, number), claim) is claim:
+                listener.start(self.hub, self.app)

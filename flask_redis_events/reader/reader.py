@@ -1,0 +1,269 @@
+"""The one reader of a worker: it owns the pub/sub connection's whole life.
+
+After every connect it waits until all channels are acknowledged, delivers what came after its
+position from history, and only then what arrived meanwhile.
+
+Others hand it intents (`subscribe`, `unsubscribe`), which are sent at once on a healthy connection.
+Nobody else connects, and nobody kills it in mid-read: closing the feed wakes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from .. import concurrency, signals
+from ..broker.base import Acknowledgement, Broker, Delivery, Feed, Received, Refusal
+from ..channels import TICKS, Channel
+from ..clients.member import Member
+from ..clients.registry import Audience, Registry
+from ..concurrency import Deadline
+from ..exceptions import BrokerError
+from ..metrics import Metrics
+from .acknowledgements import Asked
+from .recovery import Refill
+from .sequence import Sequence
+from .tail import Tail
+
+log = logging.getLogger("flask_redis_events")
+
+#: Seconds that the acknowledgement of all channels may take.
+ANSWER = 5.0
+#: Bytes of the last messages that are kept in memory, for clients that come back.
+TAIL = 4 * 1024 * 1024
+
+
+class Reader:
+    """Connects, acknowledges, repairs.  `lock` guards the registry, the sequence and all below."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        registry: Registry,
+        *,
+        lock: threading.RLock,
+        metrics: Metrics,
+        sender: object,
+        on_refused: Callable[[Channel], None],
+    ) -> None:
+        self.sequence = Sequence(
+            registry,
+            ttl=broker.history_ttl * 1000,
+            tail=Tail(TAIL),
+            rest=concurrency.let_others_run,
+        )
+        self._refill = Refill(broker, self.sequence, lock=lock, metrics=metrics, sender=sender)
+        self._broker = broker
+        self._registry = registry
+        self._lock = lock
+        self._metrics = metrics
+        self._sender = sender
+        #: The connection to read from, if there is one.
+        self.feed: Feed | None = None
+        self._asked = Asked()
+        #: Called under the lock, for a channel that its members cannot hear.
+        self._on_refused = on_refused
+        self._heard_at = self._moved_at = time.monotonic()
+        #: Whether the log has been told that there is no connection.
+        self._away = False
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Start reading."""
+        concurrency.spawn("reader", self._run)
+
+    def stop(self) -> None:
+        """End for good."""
+        self._stopped.set()
+        if self.feed is not None:
+            self.feed.close()
+
+    def subscribe(self, channels: list[Channel]) -> None:
+        """Ask for channels; without a connection, the next one asks for all there are."""
+        self._intend(channels, subscribe=True)
+
+    def unsubscribe(self, channels: list[Channel]) -> None:
+        """Give channels up."""
+        self._intend(channels, subscribe=False)
+        self.sequence.forget(channels)
+
+    def maybe_begin(self, audience: Audience, members: Iterable[Member]) -> None:
+        """Let members of an audience begin, if all its channels are acknowledged."""
+        for channel in self._asked.refused & audience.channels:
+            # Those who heard it at first have not left yet.
+            self._on_refused(channel)
+        granted = self._asked.granted
+        if self.feed is None or not granted.keys() >= audience.channels:
+            return
+        position, waited_until = self.sequence.position, None
+        if position is not None and self.sequence.tail.lags(audience.channels, position):
+            waited_until = max(granted[channel] for channel in audience.channels)
+        for member in members:
+            member.go_live(position, waited_until=waited_until)
+
+    def _intend(self, channels: list[Channel], *, subscribe: bool) -> None:
+        # Under the caller's lock: commands leave in the order in which the registry changed.
+        if self.feed is None or not channels:
+            return
+        if self._asked.intend(channels, subscribe=subscribe):
+            # Under gevent in the loop's next turn, so that a storm of clients is one command.
+            concurrency.soon(self._send_intents)
+
+    def _send_intents(self) -> None:
+        """Send what was asked for since the last time, in as few commands as keep the order."""
+        with self._lock:
+            feed = self.feed
+            if feed is None:
+                return
+            try:
+                for subscribe, channels in self._asked.commands():
+                    (feed.subscribe if subscribe else feed.unsubscribe)(channels)
+            except BrokerError:
+                # Only the reader reconnects; closing wakes it.
+                feed.close()
+
+    def _run(self) -> None:
+        attempt = 0
+        while not self._stopped.is_set():
+            feed = None
+            try:
+                feed = self._broker.open()
+                early = self._connect(feed)
+                self._fill("reconnect")
+                attempt = 0
+                self._receive(early)
+                while not self._stopped.is_set():
+                    self._receive(feed.read(1.0))
+            except BrokerError as error:
+                self._lose(error)
+            except Exception as error:
+                # Nothing that arrives may end the reader; what it was is in the log.
+                log.exception("The reader failed, and connects again.")
+                self._lose(error)
+            finally:
+                if feed is not None:
+                    feed.close()
+            self._stopped.wait(concurrency.backoff(attempt))
+            attempt += 1
+
+    def _connect(self, feed: Feed) -> list[Received]:
+        """Subscribe to everything and wait until all of it is acknowledged; return what came."""
+        started = time.monotonic()
+        with self._lock:
+            wanted = self._registry.channels
+            if self._broker.numbered:
+                wanted.append(Channel(TICKS))
+            self._asked.begin(wanted)
+            self.feed = feed
+            feed.subscribe(wanted)
+        missing = set(wanted)
+        early: list[Received] = []
+        deadline = Deadline(ANSWER)
+        while missing:
+            for received in feed.read(min(1.0, deadline.left or 0.0)):
+                if isinstance(received, Refusal):
+                    with self._lock:
+                        missing.difference_update(self._refuse(received.channels))
+                    continue
+                if isinstance(received, Acknowledgement):
+                    missing.discard(received.channel)
+                early.append(received)
+            if self._stopped.is_set() or (missing and deadline.passed):
+                raise BrokerError(f"Redis did not acknowledge {len(missing)} channels in time.")
+        self._heard_at = time.monotonic()
+        if self._away:
+            log.warning("The connection for events is back.")
+        self._away = False
+        self._metrics.count("connected")
+        signals.tell(signals.broker_connected, self._sender, seconds=time.monotonic() - started)
+        return early
+
+    def _lose(self, error: Exception) -> None:
+        with self._lock:
+            self.feed = None
+            self._asked.begin()
+        if not self._stopped.is_set():
+            self._metrics.count("lost")
+            # Once for each outage; what follows are the attempts to end it.
+            if not self._away:
+                log.warning("The connection for events is lost, and is made again: %s", error)
+            self._away = True
+            signals.tell(signals.broker_lost, self._sender, exception=error)
+
+    def _receive(self, received: list[Received]) -> None:
+        """Take in a batch: put each message to those who hear it, then write once to each."""
+        if received:
+            self._heard_at = time.monotonic()
+        while received:
+            before = self.sequence.position
+            with self._lock:
+                received = self._take_in(received)
+            if self.sequence.position != before:
+                self._moved_at = self._heard_at
+            if received:
+                # Outside the lock, as it reads from Redis; order holds, as only we deliver.
+                self._fill("gap")
+            concurrency.let_others_run()
+
+    def _take_in(self, received: list[Received]) -> list[Received]:
+        """Route and flush; stop before a message that follows a gap, and return the rest."""
+        offered = 0
+        rest: list[Received] = []
+        for index, item in enumerate(received):
+            if isinstance(item, Delivery):
+                if self.sequence.follows_a_gap(item.message):
+                    rest = received[index:]
+                    break
+                self.sequence.route(item)
+            elif isinstance(item, Acknowledgement):
+                # What came before belongs before whoever begins here.
+                offered += self.sequence.flush()
+                self._acknowledge(item.channel)
+            elif isinstance(item, Refusal):
+                self._refuse(item.channels)
+        offered += self.sequence.flush()
+        self._metrics.count("offered", offered)
+        return rest
+
+    def _acknowledge(self, channel: Channel) -> None:
+        if self._asked.answered(channel) and channel in self._registry:
+            self._asked.granted[channel] = time.monotonic()
+            self.sequence.tail.acknowledged(channel)
+            for audience in self._registry.listening(channel):
+                self.maybe_begin(audience, audience.members)
+
+    def _refuse(self, channels: list[Channel]) -> list[Channel]:
+        """Give up what Redis does not let its user hear; return what is settled with that.
+
+        It refuses a command as a whole, so several channels are asked for again one by one.
+        """
+        assert self.feed is not None
+        again = [c for c in channels if c in self._registry or c.name == TICKS]
+        if len(channels) == 1:
+            if channels[0].name == TICKS:
+                raise BrokerError(f"Redis refused its user the channel {TICKS!r}.")
+            again = []
+        for channel in again:
+            self.feed.subscribe([channel])
+        settled = [channel for channel in channels if channel not in again]
+        for channel in settled:
+            if self._asked.answered(channel) and channel in self._registry:
+                self._asked.refused.add(channel)
+                self._on_refused(channel)
+        return settled
+
+    def _fill(self, reason: str) -> None:
+        heard = [c for c in self._registry.channels if c not in self._asked.refused]
+        self._refill.run(heard, reason)
+
+    @property
+    def silence(self) -> float:
+        """Seconds since anything came from Redis."""
+        return time.monotonic() - self._heard_at
+
+    @property
+    def stillness(self) -> float:
+        """Seconds since the position moved: acknowledgements, and what has no id, leave it."""
+        return time.monotonic() - self._moved_at

@@ -1,0 +1,161 @@
+"""The order of messages: what is new, what is missing, and who gets it.  No I/O, no clock, no lock.
+
+There is one position for all channels.  Ids come from one clock and arrive in its order, so it says
+of every channel at once how far this worker has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ..broker.base import Delivery, Snapshot
+from ..channels import TICKS, Channel, matches
+from ..clients.registry import Audience, Registry
+from ..wire.message import Message, Position
+from .tail import Tail
+
+#: A fan-out lets others run after so many clients.
+_TURN = 256
+
+
+class Sequence:
+    """Routes messages to audiences, once and in order.  `ttl` is in milliseconds."""
+
+    def __init__(
+        self, registry: Registry, *, ttl: float, tail: Tail, rest: Callable[[], None]
+    ) -> None:
+        #: The newest id of any channel; None until Redis' clock is known.
+        self.position: Position | None = None
+        #: Counts how often something was lost: what was read before holds no more.
+        self.losses = 0
+        #: What passed lately, for those who come back.
+        self.tail = tail
+        self._registry = registry
+        self._ttl = ttl
+        self._rest = rest
+        #: What is not newer came from history already.
+        self._floor = Position(0)
+        #: The last message of each channel, to see by the next one's `prev` whether any is missing.
+        self._last: dict[str, Position] = {}
+        self._touched: dict[Audience, None] = {}
+
+    def follows_a_gap(self, message: Message) -> bool:
+        """Say whether a message of this channel, before this one, never came."""
+        id, prev = message.id, message.prev
+        last = self._last.get(message.channel)
+        # The first one after the acknowledgement has nothing before it that could be missing.
+        if id is None or prev is None or last is None or id <= self._floor:
+            return False
+        last = max(last, self._floor)
+        if self.position is not None and id.ms - last.ms >= self._ttl:
+            # Its history may have expired meanwhile: then `prev` is only a bound.
+            last = max(last, self.position)
+        return prev > last
+
+    def route(self, delivery: Delivery) -> None:
+        """Put a message to those who hear it; it goes out at `flush()`."""
+        via, message = delivery
+        id, heard = message.id, self._registry.hearing(message.channel)
+        if id is not None and (id <= self._floor or id == self.position):
+            # From history, or through another pattern, all have it.
+            return
+        if id is not None and (self.position is None or id > self.position):
+            self._pass(message, id, heard=bool(heard))
+        else:
+            # Foreign, or forged, as Redis gives out no older id: it comes once for each way.
+            heard = [
+                one for one in self._registry.listening(via) if one.hears(via, message.channel)
+            ]
+        if message.channel == TICKS:
+            self._forget_expired()
+            self._note_fork(message)
+            return
+        for audience in heard:
+            audience.pending.append(message)
+            self._touched[audience] = None
+
+    def _pass(self, message: Message, id: Position, *, heard: bool) -> None:
+        # What is still under way of a channel that was left tells nothing of the time after it.
+        if heard and message.prev is not None:
+            self._last[message.channel] = id
+            self.tail.add(message, id)
+        self.tail.passed(id)
+        self.position = id
+
+    def flush(self) -> int:
+        """Offer each client what is pending for it, as one batch; return how many were offered."""
+        offered = 0
+        # Taken first: what has been offered is not offered again, whatever becomes of this.
+        touched, self._touched = self._touched, {}
+        for audience in touched:
+            batch = audience.flush()
+            for member in list(audience.members):
+                member.offer(batch)
+                offered += 1
+                if offered % _TURN == 0:
+                    self._rest()
+        return offered
+
+    def refill(self, snapshot: Snapshot) -> list[str]:
+        """Go on from a snapshot of what came after the position; return why clients were reset."""
+        anew = self.position is None or "" in snapshot.lost
+        if anew:
+            self._floor, self.position = Position(0), None
+            self._last.clear()
+        if anew or snapshot.lost:
+            self._forget_all(snapshot.clock)
+        reasons = self._reset(snapshot)
+        for message in snapshot.messages:
+            self.route(Delivery(Channel(message.channel), message))
+        self.flush()
+        self._floor = self.position = snapshot.clock
+        self.tail.passed(snapshot.clock)
+        return reasons
+
+    def forget(self, channels: Iterable[Channel]) -> None:
+        """Forget what was last on channels that nobody hears any more."""
+        self.tail.left(channels)
+        for channel in channels:
+            names = [channel.name]
+            if channel.pattern:
+                names = [name for name in self._last if matches(channel.name, name)]
+            for name in names:
+                if not self._registry.ways(name):
+                    self._last.pop(name, None)
+
+    def _forget_all(self, position: Position) -> None:
+        self.losses += 1
+        self.tail.forget(position)
+
+    def _forget_expired(self) -> None:
+        if self.position is None:
+            return
+        oldest = self.position.ms - self._ttl
+        for name in [name for name, last in self._last.items() if last.ms < oldest]:
+            del self._last[name]
+
+    def _note_fork(self, tick: Message) -> None:
+        """Reset all if a message that another worker saw was lost before it came here."""
+        word, _, id = tick.bare.strip().partition(b" ")
+        position = Position.parse(id) if word == b":forked" else None
+        if position is not None and not self.tail.saw(position) and self.position is not None:
+            self._reset(Snapshot(self.position, [], {"": (position, "forked")}))
+            self._forget_all(self.position)
+
+    def _reset(self, snapshot: Snapshot) -> list[str]:
+        """Tell those who missed something; each is judged by its own position."""
+        reasons = []
+        for channel, (until, reason) in snapshot.lost.items():
+            restart = snapshot.clock if reason == "rolled back" else None
+            for audience in self._hearing(channel):
+                for member in audience.members:
+                    if member.lose(until, reason, restart=restart):
+                        reasons.append(reason)
+        return reasons
+
+    def _hearing(self, channel: str) -> list[Audience]:
+        """Return the audiences of a channel; of all that Redis has where it is ''."""
+        if channel:
+            return list(self._registry.hearing(channel))
+        every = self._registry.audiences
+        return [one for one in every if not any(each.local for each in one.channels)]

@@ -1,0 +1,225 @@
+"""Server-Sent Events as bytes, both ways: HTML 9.2 and nothing else.  No I/O, no clock, no Flask.
+
+The standard is kind to writers; clients are not.  So the encoder writes only the subset that every
+client reads alike: id, event, retry, data in this order, LF, one space after the colon, one whole
+block at a time.  The decoder takes whatever the standard takes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, NamedTuple
+
+from ..exceptions import FieldError
+
+#: What keeps an idle connection alive.  No blank line: 9.2.7 asks for "a comment line", and after
+#: a blank one several clients report an event that nobody sent.
+COMMENT = b":\n"
+
+_BOM = b"\xef\xbb\xbf"
+# EventSource fires these itself: a listener could not tell ours from a lost connection.
+_RESERVED_EVENTS = ("open", "error")
+# NUL is legal here, but no use to anyone; a line end would inject fields of the sender's choice.
+_EVENT = re.compile(r"[^\r\n\0\ud800-\udfff]*")
+# A client sends its last id back as a header.  These bytes, or more than 128 of them, make the
+# browser ask for permission first (a CORS preflight) on every reconnect to another origin.
+_CORS_UNSAFE = '"():<>?@[\\]{}'
+_ID_CHARACTERS = frozenset(map(chr, range(0x21, 0x7F))) - frozenset(_CORS_UNSAFE)
+_ID_BYTES = 128
+# The standard wants ASCII digits, where str.isdigit() has many more.  18 of them are 30 million
+# years; int() is slow on, and at last refuses, the megabytes that a stranger may send.
+_RETRY = re.compile("[0-9]{1,18}")
+
+
+def dumps(value: object, *, default: Callable[[Any], Any] | None = None) -> str:
+    """Write a value as one line of JSON; raise FieldError for what JSON does not have.
+
+    `default` turns an object that JSON does not know into one that it does, as in `json.dumps`.
+    """
+    try:
+        text = json.dumps(
+            value, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=default
+        )
+    except TypeError as exc:
+        raise FieldError(
+            f"The data cannot be written as JSON: {exc}. Convert it first, or name a default."
+        ) from exc
+    except ValueError as exc:
+        raise FieldError(
+            f"The data cannot be written as JSON: {exc}. JSON has no NaN, no infinity and "
+            "nothing that contains itself: send None or a str in its place."
+        ) from exc
+    except RecursionError as exc:
+        raise FieldError("The data is nested too deeply for JSON: send it flatter.") from exc
+    # UTF-8 has no surrogates, JSON does: Python's escape for a lone one is JSON's, to the letter.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def encode(
+    text: str, *, event: str | None = None, id: str | None = None, retry: int | None = None
+) -> bytes:
+    """Write one block, ready for the wire; `retry` is in milliseconds.
+
+    The events "" and "message" are the default and get no line; the id "" makes a client forget
+    the last one.  Line ends inside the text arrive as LF, whichever they were: there is no other
+    way to write them.  Raise FieldError for a field that a client would misread.
+    """
+    fields = _id_line(id) + _event_line(event) + _retry_line(retry)
+    # A line ends at CRLF, CR or LF only; str.splitlines() also splits at U+0085, U+2028 and more.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\ndata: ")
+    try:
+        return f"{fields}data: {lines}\n\n".encode()
+    except UnicodeEncodeError as exc:
+        raise FieldError(
+            "The text holds a lone surrogate, which UTF-8 cannot carry: send it as JSON, which "
+            "escapes it, or repair it with text.encode('utf-8', 'replace').decode()."
+        ) from exc
+
+
+def _id_line(id: str | None) -> str:
+    if id is None:
+        return ""
+    if isinstance(id, str) and len(id) <= _ID_BYTES and _ID_CHARACTERS.issuperset(id):
+        return f"id: {id}\n"
+    raise FieldError(
+        f"An id must be a str of at most {_ID_BYTES} printable ASCII characters, without spaces "
+        f"and without {_CORS_UNSAFE}, not {id!r}."
+    )
+
+
+def _event_line(event: str | None) -> str:
+    if event is None or event in ("", "message"):
+        return ""
+    if event in _RESERVED_EVENTS:
+        raise FieldError(
+            f"An event must not be called {event!r}, which EventSource fires itself: rename it."
+        )
+    if isinstance(event, str) and _EVENT.fullmatch(event):
+        return f"event: {event}\n"
+    raise FieldError(
+        f"An event must be a str without line ends, NUL and lone surrogates, not {event!r}."
+    )
+
+
+def _retry_line(retry: int | None) -> str:
+    if retry is None:
+        return ""
+    if isinstance(retry, int) and not isinstance(retry, bool) and retry >= 0:
+        return f"retry: {retry:d}\n"
+    raise FieldError(f"retry must be a whole number of milliseconds, 0 or more, not {retry!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSentEvent:
+    """Data with SSE fields of its own, where a callback needs more than the plain value.
+
+    Raise FieldError for a field that `encode` would refuse.
+    """
+
+    #: Any JSON value.
+    data: Any
+    _: KW_ONLY
+    #: The name that a browser listens to with `addEventListener`; None is "message".
+    event: str | None = None
+    #: What the browser sends back as `Last-Event-ID`; None leaves the last one as it was.
+    id: str | None = None
+    #: How many milliseconds the browser waits before it reconnects; None leaves it as it was.
+    retry: int | None = None
+
+    def __post_init__(self) -> None:
+        # Here, and not when it is sent: the traceback then shows the line that is wrong.
+        _id_line(self.id)
+        _event_line(self.event)
+        _retry_line(self.retry)
+
+    def encode(self, *, default: Callable[[Any], Any] | None = None) -> bytes:
+        """Write it as one block, its data as JSON; `default` is as in `dumps`."""
+        text = dumps(self.data, default=default)
+        return encode(text, event=self.event, id=self.id, retry=self.retry)
+
+
+class Event(NamedTuple):
+    """What a browser would dispatch."""
+
+    event: str
+    data: str
+    last_event_id: str
+
+
+class Decoder:
+    """Read a stream as a browser does (HTML 9.2.6), in chunks that may be cut anywhere.
+
+    A block without its blank line is never dispatched: at the end of a stream, drop the decoder.
+    """
+
+    def __init__(self) -> None:
+        #: What a client would send as `Last-Event-ID`; "" before the first id.
+        self.last_event_id = ""
+        #: The reconnection time that the stream asked for, in milliseconds.
+        self.retry: int | None = None
+        #: How many comment lines have come.
+        self.comments = 0
+        self._open_line = bytearray()
+        self._first_line = True
+        self._after_cr = False
+        self._event = ""
+        self._id = ""
+        self._data: list[str] = []
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take the next bytes, and return the events that they complete."""
+        if not data:
+            return []
+        # CR ended its line when it came, lest an event wait for a byte that may never come.
+        if self._after_cr:
+            data = data.removeprefix(b"\n")
+        self._after_cr = data.endswith(b"\r")
+        *lines, rest = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        if lines:
+            lines[0] = self._close_line(lines[0])
+        self._open_line += rest
+        return [event for line in lines if (event := self._take(line)) is not None]
+
+    def _close_line(self, rest: bytes) -> bytes:
+        # A bytearray, as `bytes += bytes` copies a long line again with every chunk of it.
+        line = bytes(self._open_line + rest)
+        self._open_line.clear()
+        if self._first_line:
+            self._first_line = False
+            return line.removeprefix(_BOM)
+        return line
+
+    def _take(self, line: bytes) -> Event | None:
+        if not line:
+            return self._dispatch()
+        if line.startswith(b":"):
+            self.comments += 1
+            return None
+        # No byte of a longer UTF-8 sequence is CR, LF or colon, so lines can be decoded singly.
+        name, _, value = line.decode("utf-8", "replace").partition(":")
+        self._set(name, value.removeprefix(" "))
+        return None
+
+    def _set(self, name: str, value: str) -> None:
+        if name == "data":
+            self._data.append(value)
+        elif name == "event":
+            self._event = value
+        elif name == "id" and "\0" not in value:
+            self._id = value
+        elif name == "retry" and _RETRY.fullmatch(value):
+            self.retry = int(value)
+
+    def _dispatch(self) -> Event | None:
+        self.last_event_id = self._id
+        data, self._data = self._data, []
+        name, self._event = self._event or "message", ""
+        return Event(name, "\n".join(data), self.last_event_id) if data else None
+
+
+def decode(data: bytes) -> list[Event]:
+    """Return the events of a whole stream, or of a frame."""
+    return Decoder().feed(data)

@@ -1,0 +1,352 @@
+"""What every broker promises; the same tests for Redis and for memory://."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import pytest
+from redis._parsers import _HiredisParser, _RESP2Parser
+
+from flask_redis_events.broker import Broker, open_broker
+from flask_redis_events.broker.base import Acknowledgement, Delivery, Feed, Pong, Received
+from flask_redis_events.broker.redis import RedisBroker
+from flask_redis_events.channels import Channel
+from flask_redis_events.exceptions import BrokerError
+from flask_redis_events.wire.message import Position
+from flask_redis_events.wire.sse import encode
+from tests.support.factories import channels
+from tests.support.waiting import wait_until
+
+Open = Callable[..., Broker]
+
+
+@pytest.fixture(params=["redis", "memory"])
+def open_one(request, redis_server, prefix) -> Iterator[Open]:
+    """Return a function that opens brokers on the same server, with the settings given."""
+    opened: list[Broker] = []
+    url = redis_server.url if request.param == "redis" else f"memory://{prefix}"
+
+    def open_one(*, history: int = 1000, history_ttl: float = 300.0) -> Broker:
+        broker = open_broker(url, prefix=prefix, history=history, history_ttl=history_ttl)
+        opened.append(broker)
+        return broker
+
+    yield open_one
+    for broker in opened:
+        broker.close()
+
+
+@pytest.fixture
+def broker(open_one) -> Broker:
+    return open_one()
+
+
+def emit(broker: Broker, channel: str = "a", text: str = "x", **options) -> Position | None:
+    return broker.publish(channel, encode(text), **options)
+
+
+def read(feed: Feed, count: int) -> list[Received]:
+    """Read until there are so many."""
+    received: list[Received] = []
+    wait_until(lambda: len(received.__iadd__(feed.read(0.1))) >= count, 5)
+    return received
+
+
+def texts(received: list[Received]) -> list[str]:
+    return [item.message.value for item in received if isinstance(item, Delivery)]
+
+
+def test_a_subscription_is_acknowledged(broker):
+    """What is published after the acknowledgement arrives, with its id and in its order."""
+    feed = broker.open()
+    feed.subscribe(channels("a", "b*"))
+
+    assert {item.channel for item in read(feed, 2)} == set(channels("a", "b*"))
+    ids = [
+        emit(broker, "a", "p"),
+        emit(broker, "b2", "q"),
+        emit(broker, "c"),
+        emit(broker, "a", "r"),
+    ]
+    received = read(feed, 3)
+    assert texts(received) == ["p", "q", "r"]
+    assert [item.message.id for item in received] == [ids[0], ids[1], ids[3]]
+    assert [item.via for item in received] == channels("a", "b*", "a")
+    feed.close()
+
+
+def test_an_unsubscribed_channel_is_silent(broker):
+    """Nothing of it arrives any more; the others go on."""
+    feed = broker.open()
+    feed.subscribe(channels("a", "b"))
+    read(feed, 2)
+    feed.unsubscribe(channels("a"))
+    emit(broker, "a", "p")
+    emit(broker, "b", "q")
+
+    assert texts(read(feed, 1)) == ["q"]
+    feed.close()
+
+
+def test_a_feed_hears_one_message_through_each_subscription(broker):
+    """The name and each pattern that matches bring it; whoever hears both has to choose."""
+    feed = broker.open()
+    feed.subscribe(channels("a", "a*", "*"))
+    read(feed, 3)
+    emit(broker, "a")
+
+    assert {item.via for item in read(feed, 3)} == set(channels("a", "a*", "*"))
+    feed.close()
+
+
+def test_reading_waits_no_longer_than_asked(broker):
+    """An idle feed returns nothing, and stays usable."""
+    feed = broker.open()
+    feed.subscribe(channels("a"))
+    read(feed, 1)
+
+    assert feed.read(0.01) == []
+    emit(broker)
+    assert texts(read(feed, 1)) == ["x"]
+    feed.close()
+
+
+def test_a_ping_is_answered(broker):
+    """Where there are no ids, this shows that the connection lives."""
+    feed = broker.open()
+    feed.subscribe(channels("a"))
+    feed.ping()
+
+    assert Pong() in read(feed, 2)
+    feed.close()
+
+
+def test_a_closed_feed_raises(broker):
+    """Reading and subscribing raise BrokerError, and nothing connects anew."""
+    feed = broker.open()
+    feed.subscribe(channels("a"))
+    feed.close()
+
+    with pytest.raises(BrokerError):
+        while True:
+            feed.read(0.1)
+
+
+@pytest.mark.parametrize("parser", [_HiredisParser, _RESP2Parser])
+def test_closing_ends_a_read_under_way(redis_server, prefix, parser):
+    """With either of redis-py's parsers; the one without hiredis has its buffer taken away."""
+    client = redis_server.client()
+    client.connection_pool.connection_kwargs["parser_class"] = parser
+    broker = RedisBroker(redis_server.url, prefix=prefix, history=1, history_ttl=1, client=client)
+    feed = broker.open()
+    feed.subscribe(channels("a"))
+    read(feed, 1)
+    ended: list[BaseException] = []
+
+    def go_on() -> None:
+        try:
+            while True:
+                feed.read(5)
+        except BaseException as error:
+            ended.append(error)
+
+    reader = threading.Thread(target=go_on)
+    reader.start()
+    time.sleep(0.05)  # By then it waits in a read, or ends by the next one: both are right.
+    feed.close()
+    reader.join(5)
+
+    assert [type(error) for error in ended] == [BrokerError]
+
+
+def test_ids_grow_over_all_channels(broker):
+    """One clock: the order of publishing is the order of ids."""
+    ids = [emit(broker, f"c{number % 7}") for number in range(200)]
+
+    assert all(earlier < later for earlier, later in pairwise(ids))
+
+
+def test_each_message_names_the_one_before_it_on_its_channel(broker):
+    """`prev` is the id of the channel's last message, or a bound before the first one."""
+    before = broker.replay([]).clock
+    ids = [emit(broker, "a"), emit(broker, "b"), emit(broker, "a"), emit(broker, "b")]
+    prevs = [m.prev for m in broker.replay(channels("a", "b"), after=before).messages]
+
+    assert prevs[2:] == ids[:2]
+    assert prevs[0] <= before
+    assert prevs[1] <= before
+
+
+def test_the_first_message_of_all_follows_a_position(open_one):
+    """Also on an empty Redis: a client that got no further than `ready` has a cursor before it."""
+    broker = open_one()
+    id = emit(broker)
+    [first] = broker.replay(channels("a"), last=1).messages
+    assert first.prev < id
+
+    again = broker.replay(channels("a"), after=first.prev)
+    assert ([m.id for m in again.messages], again.reason) == ([id], None)
+
+
+def test_replay_merges_channels_in_order(broker):
+    """What came after the cursor on the channels asked for, and nothing else."""
+    ids = [emit(broker, name, name) for name in ("a", "b", "c", "a", "b2", "a")]
+    snapshot = broker.replay(channels("a", "b*"), after=ids[0])
+
+    assert [(m.channel, m.id) for m in snapshot.messages] == [
+        ("b", ids[1]),
+        ("a", ids[3]),
+        ("b2", ids[4]),
+        ("a", ids[5]),
+    ]
+    assert (snapshot.clock, snapshot.reason) == (ids[5], None)
+    assert snapshot.messages[0].value == "b"
+
+
+def test_replay_of_the_last_messages(broker):
+    """Without a cursor: the last few over all the channels, in order."""
+    for number in range(10):
+        emit(broker, f"c{number % 3}", str(number))
+    snapshot = broker.replay(channels("c0", "c1", "c2"), last=4)
+
+    assert [m.value for m in snapshot.messages] == [6, 7, 8, 9]
+
+
+def test_a_transient_message_is_not_kept(open_one):
+    """It has an id and no prev, and history does not know it."""
+    broker = open_one()
+    feed = broker.open()
+    feed.subscribe(channels("a"))
+    read(feed, 1)
+    before = emit(broker)
+    id = emit(broker, persist=False)
+    received = read(feed, 2)
+
+    assert (received[1].message.id, received[1].message.prev) == (id, None)
+    assert broker.replay(channels("a"), after=before).messages == []
+    assert broker.replay(channels("a"), after=before).clock == id
+    feed.close()
+
+
+def test_without_history_there_are_no_ids(open_one):
+    """Messages arrive, and are numbered and kept nowhere."""
+    broker = open_one(history=0)
+    feed = broker.open()
+    feed.subscribe(channels("a"))
+    read(feed, 1)
+
+    assert emit(broker, text="hello") is None
+    message = read(feed, 1)[0].message
+    assert (message.id, message.value, message.frame) == (None, "hello", encode("hello"))
+    feed.close()
+
+
+def test_a_key_travels_with_the_message(broker):
+    """Live and from history alike."""
+    feed = broker.open()
+    feed.subscribe(channels("a"))
+    read(feed, 1)
+    before = broker.replay([]).clock
+    emit(broker, key="EUR USD")
+
+    assert read(feed, 1)[0].message.key == "EUR USD"
+    assert broker.replay(channels("a"), after=before).messages[0].key == "EUR USD"
+    feed.close()
+
+
+def test_a_trimmed_cursor_is_not_covered(open_one):
+    """History keeps about so many messages; who comes from before them is told."""
+    broker = open_one(history=5)
+    first = emit(broker, "a")
+    other = emit(broker, "b")
+    for _ in range(300):
+        last = emit(broker, "a")
+
+    assert broker.replay(channels("a"), after=first).reason == "trimmed"
+    assert broker.replay(channels("b"), after=other).reason is None
+    assert broker.replay(channels("a"), after=last).reason is None
+    assert broker.replay(channels("a", "b"), after=first).lost.keys() == {"a"}
+
+
+def test_an_expired_cursor_is_not_covered(open_one):
+    """A history that is gone proves silence for its TTL only."""
+    broker = open_one(history_ttl=0.2)
+    old = emit(broker, "a")
+    emit(broker, "a")
+    wait_until(lambda: broker.replay(channels("a"), after=old).messages == [], 5)
+    wait_until(lambda: broker.replay(channels("a"), after=old).reason == "expired", 5)
+    recent = emit(broker, "z", persist=False)
+
+    assert broker.replay(channels("a"), after=recent).reason is None
+    assert broker.replay(channels("*"), after=old).reason == "expired"
+
+
+def test_a_quiet_channel_is_covered(broker):
+    """A cursor handed out before a channel's first message gets all of them."""
+    cursor = broker.replay([]).clock
+    emit(broker, "other")
+    ids = [emit(broker, "a"), emit(broker, "a")]
+    snapshot = broker.replay(channels("a", "never"), after=cursor)
+
+    assert ([m.id for m in snapshot.messages], snapshot.reason) == (ids, None)
+
+
+def test_a_cursor_from_before_the_clock_is_not_covered(broker):
+    """A flush forgets everything; positions from before it are not ours to judge."""
+    created = broker.replay([]).clock
+    snapshot = broker.replay(channels("a"), after=Position(created.ms - 5000))
+
+    assert snapshot.reason == "flushed"
+
+
+def test_a_cursor_from_the_future_is_rolled_back(broker):
+    """The clock went back, as when a lagging replica becomes the master."""
+    ahead = Position(int(time.time() * 1000) + 3_600_000)
+    snapshot = broker.replay(channels("a"), after=ahead)
+
+    assert snapshot.reason == "rolled back"
+    assert snapshot.clock < ahead
+
+
+def test_acknowledgements_name_their_channel(broker):
+    """Leaving and joining again at once brings one for each SUBSCRIBE."""
+    feed = broker.open()
+    feed.subscribe(channels("a"))
+    feed.unsubscribe(channels("a"))
+    feed.subscribe(channels("a"))
+    received = read(feed, 2)
+
+    assert received.count(Acknowledgement(Channel("a"))) == 2
+    feed.close()
+
+
+def test_many_are_published_in_order(broker):
+    """In one go, each with its id and its place in its channel's chain."""
+    before = broker.replay([]).clock
+    messages = [(f"c{number % 3}", encode(str(number))) for number in range(100)]
+    ids = broker.publish_many(messages)
+    replayed = broker.replay(channels("c0", "c1", "c2"), after=before).messages
+
+    assert [m.id for m in replayed] == ids == sorted(ids)
+    assert [m.frame.partition(b"\n")[2] for m in replayed] == [frame for _, frame in messages]
+    assert broker.publish_many([("a", encode("x"))], persist=False)[0] > ids[-1]
+
+
+def test_an_evicted_history_is_not_covered(redis_server, prefix):
+    """Redis dropped it although it had not expired: those from before its last message are told."""
+    broker = open_broker(redis_server.url, prefix=prefix, history=10, history_ttl=300)
+    before = broker.replay([]).clock
+    wait_until(lambda: redis_server.client().time()[1] // 1000 != before.ms % 1000)
+    last = emit(broker, "a")
+    redis_server.client().delete(f"{prefix}history:a")
+
+    assert broker.replay(channels("a"), after=before).reason == "evicted"
+    assert broker.replay(channels("a"), after=last).reason is None
+    # The next message of the channel knows of it, too.
+    emit(broker, "a")
+    assert broker.replay(channels("a"), after=before).reason == "trimmed"
+    assert broker.replay(channels("a"), after=last).reason is None
+    broker.close()

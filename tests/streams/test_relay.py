@@ -1,0 +1,116 @@
+"""What stands between the channels and the clients of a shared stream."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_redis_events import RedisEvents, options
+from flask_redis_events.clients.subscription import Subscription
+from flask_redis_events.streams.callbacks import Runner, StreamEvent
+from flask_redis_events.streams.relay import Relay
+from flask_redis_events.wire.message import Batch, Position
+from flask_redis_events.wire.sse import decode, encode
+from tests.support.factories import channels, message
+from tests.support.waiting import wait_until
+
+
+class Scene:
+    """A relay of channel a whose callback goes through a gate, with a small buffer."""
+
+    def __init__(self) -> None:
+        app = Flask(__name__)
+        app.config.update(REDIS_EVENTS_URL="memory://relay", REDIS_EVENTS_BUFFER=2000)
+        self.gate = threading.Event()
+        self.called: list[Any] = []
+        events = RedisEvents(app)
+        with app.app_context():
+            self.hub = events.hub
+        chosen = options.complete({"shared": True}, self.hub.settings)
+        runner = Runner(self.hub, app, StreamEvent(["a"], None))
+        self.relay = Relay(runner, frozenset(channels("a")), self.callback, chosen)
+        self.relay.start()
+
+    def callback(self, channel: str, message: Any, event: StreamEvent) -> Any:
+        self.called.append(message)
+        self.gate.wait(5)
+        return message
+
+    def join(self, position: Position | None = None) -> Subscription:
+        """Return a member that begins where the relay is, or further, as history brought it."""
+        member = Subscription([self.relay.channel], held=True)
+        self.relay.join(member)
+        assert member.live.wait(5)
+        member.start(position or member.floor)
+        return member
+
+    def emit(self, text: str) -> Position | None:
+        """Emit, and return when the worker has heard it."""
+        id = self.hub.broker.publish("a", encode(text))
+        wait_until(lambda: self.hub.position == id)
+        return id
+
+    def got(self, member: Subscription) -> list[str]:
+        """Return the names of control frames, and the first letters of messages."""
+        events = decode(b"".join(batch.data for batch in member.take(0)))
+        return [one.data[1] if one.event == "message" else one.event for one in events]
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    scene = Scene()
+    yield scene
+    scene.gate.set()
+    scene.relay.inbox.close("over")
+    scene.hub.close()
+
+
+def test_what_it_drops_is_told_to_those_who_miss_it(scene):
+    """Who came later has it from history."""
+    early = scene.join()
+    for letter in "abcdef":
+        # The first is in the callback when the others come.
+        newest = scene.emit(f'"{letter * 600}"')
+        wait_until(lambda: scene.called)
+    late = scene.join(newest)
+    scene.gate.set()
+    wait_until(lambda: "f" in str(scene.called[-1]))
+    scene.emit('"z"')
+    wait_until(lambda: scene.called[-1] == "z" and late.size)
+
+    assert scene.got(early) == ["a", "reset", "e", "f", "z"]
+    assert scene.got(late) == ["z"]
+
+
+def test_a_clock_that_went_back_is_told_in_order(scene):
+    """What the relay still had from before it goes out first; then positions begin anew."""
+    member = scene.join()
+    first = scene.emit('"a"')
+    wait_until(lambda: scene.called)
+    scene.emit('"b"')
+    scene.emit('"c"')
+    restart = Position(first.ms - 1000)
+    scene.relay.inbox.lose(first, "rolled back", restart=restart)
+    scene.relay.inbox.offer(Batch([message(restart.ms + 1, "n", channel="a")]))
+    scene.gate.set()
+    wait_until(lambda: scene.called[-1] == "n" and not scene.relay.inbox.size)
+
+    got: list[str] = []
+    wait_until(lambda: len(got.__iadd__(scene.got(member))) == 5)
+    assert got == ["a", "b", "c", "reset", "n"]
+    # Who comes now is where the others are.
+    assert scene.join().floor == Position(restart.ms + 1)
+
+
+def test_who_comes_as_it_ends_comes_again(scene):
+    """A relay that has ended has nothing for a newcomer, who finds another one next time."""
+    scene.relay._runner.ended = True
+    member = Subscription([scene.relay.channel], held=True)
+    scene.relay.join(member)
+
+    assert member.closed == "relay ended"
+    assert scene.got(member) == ["reconnect"]

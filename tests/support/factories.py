@@ -1,0 +1,40 @@
+"""Short ways to make the values that tests are about."""
+
+from __future__ import annotations
+
+from flask_redis_events.channels import Channel
+from flask_redis_events.wire.message import Batch, Message, Position
+
+
+def message(
+    number: int,
+    text: str = "x",
+    *,
+    channel: str = "orders",
+    prev: int | None = None,
+    key: str | None = None,
+) -> Message:
+    """Return the message with id `<number>-0`."""
+    frame = f'data: "{text}"\n\n'.encode()
+    return Message.numbered(
+        channel,
+        frame,
+        Position(number),
+        prev=Position(number - 1 if prev is None else prev),
+        key=key,
+    )
+
+
+def foreign(text: str, *, channel: str = "orders") -> Message:
+    """Return a message that has no id."""
+    return Message.from_payload(channel, text.encode())
+
+
+def batch(*numbers: int, channel: str = "orders") -> Batch:
+    """Return messages that came together."""
+    return Batch([message(number, channel=channel) for number in numbers])
+
+
+def channels(*names: str) -> list[Channel]:
+    """Return channels as a developer writes them."""
+    return [Channel.parse(name) for name in names]

@@ -1,0 +1,137 @@
+"""A real Sentinel trio that watches a master and its replica."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import redis
+from redis.sentinel import MasterNotFoundError, Sentinel
+
+from tests.support.processes import Process, free_port
+from tests.support.servers import RedisServer, redis_binary
+from tests.support.waiting import wait_until
+
+NAME = "main"
+
+
+class SentinelTrio:
+    """A master, a replica and three sentinels; a context manager."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._cleanup = ExitStack()
+        self.ports: list[int] = []
+        self.master: RedisServer
+        self.replica: RedisServer
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        return [("127.0.0.1", port) for port in self.ports]
+
+    def client(self) -> redis.Redis:
+        """Return a client of whoever is the master."""
+        sentinel = Sentinel(self.addresses, socket_timeout=0.5)
+        for one in sentinel.sentinels:
+            self._cleanup.callback(one.close)
+        client: redis.Redis = sentinel.master_for(NAME, socket_timeout=1)
+        self._cleanup.callback(client.close)
+        return client
+
+    def master_port(self) -> int | None:
+        """Return the port that the first sentinel takes for the master's."""
+        with redis.Redis(port=self.ports[0]) as client:
+            try:
+                found = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)
+            except (redis.RedisError, MasterNotFoundError):
+                return None
+        return int(found[1]) if found else None
+
+    def fail_over(self, number: int = signal.SIGKILL) -> None:
+        """Kill the master, and return when the replica is one."""
+        self.master.stop(number)
+        wait_until(lambda: self.master_port() == self.replica.port, 30)
+        client = self.replica.client()
+        wait_until(lambda: client.role()[0] == b"master", 30)
+
+    def hold_replica_back(self) -> None:
+        """From here on the replica gets nothing any more, until the failover."""
+        self.replica.pause()
+        # What is sent to a process that is stopped would be read later; so nothing is sent.
+        self.master.client().client_kill_filter(_type="replica")
+
+    def fail_over_to_what_lags(self) -> None:
+        """Kill the master, and return when the replica is one, without what it was kept from."""
+        self.master.stop(signal.SIGKILL)
+        self.replica.resume()
+        self.fail_over()
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._cleanup.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._cleanup.close()
+
+    def _start(self) -> None:
+        self.master = self._redis("master")
+        self.replica = self._redis("replica", "--replicaof", f"127.0.0.1 {self.master.port}")
+        client = self.replica.client()
+        wait_until(lambda: client.info("replication")["master_link_status"] == "up", 20)
+        for number in range(3):
+            self._sentinel(number)
+        for port in self.ports:
+            with redis.Redis(port=port) as sentinel:
+                wait_until(lambda: _sees_all(sentinel), 20)
+
+    def _redis(self, name: str, *arguments: str) -> RedisServer:
+        directory = self._directory / name
+        directory.mkdir()
+        server = RedisServer(directory, arguments=arguments)
+        return self._cleanup.enter_context(server)
+
+    def _sentinel(self, number: int) -> None:
+        port = free_port()
+        directory = self._directory / f"sentinel{number}"
+        directory.mkdir()
+        config = directory / "sentinel.conf"
+        config.write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {directory}\n"
+            f"sentinel monitor {NAME} 127.0.0.1 {self.master.port} 2\n"
+            f"sentinel down-after-milliseconds {NAME} 1000\n"
+            f"sentinel failover-timeout {NAME} 5000\n"
+        )
+        binary = redis_binary()
+        assert binary
+        process = Process([binary, str(config), "--sentinel"], directory / "log", os.environ)
+        process.start()
+        self._cleanup.callback(process.end, signal.SIGTERM)
+        with redis.Redis(port=port) as client:
+            wait_until(lambda: _answers(client), 10)
+        self.ports.append(port)
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def _sees_all(sentinel: redis.Redis) -> bool:
+    """Whether it knows the replica and the two other sentinels."""
+    state: Any = sentinel.sentinel_master(NAME)
+    return state["num-slaves"] == 1 and state["num-other-sentinels"] == 2

