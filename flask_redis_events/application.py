@@ -1,9 +1,9 @@
-"""What the extension keeps of one application: settings, broker, and a hub in each process."""
+"""What the extension keeps for one application: settings, emitter, and a hub in each process."""
 
 from __future__ import annotations
 
-import functools
 import os
+import weakref
 from collections.abc import Iterable
 
 from flask import Flask
@@ -12,18 +12,13 @@ from .emitter import Emitter
 from .hub import Hub
 from .listener import Listener
 from .settings import Settings
-from .streams.poll import Producers
-from .streams.relay import Relays
-
-#: Where it is in `app.extensions`.
-KEY = "redis_events.state"
 
 
-class State:
+class Application:
     """One application's side; made in `init_app`, where nothing connects, locks or starts."""
 
     def __init__(self, app: Flask, settings: Settings, redis: object) -> None:
-        self.app = app
+        self._app = weakref.ref(app)
         self.settings = settings
         self.emitter = Emitter(
             settings.url,
@@ -37,15 +32,12 @@ class State:
         self._started: dict[tuple[int, int], object] = {}
         self._hubs: dict[int, Hub] = {}
 
-    @functools.cached_property
-    def producers(self) -> Producers:
-        """The shared polls of this worker."""
-        return Producers()
-
-    @functools.cached_property
-    def relays(self) -> Relays:
-        """The shared streams of this worker."""
-        return Relays()
+    @property
+    def app(self) -> Flask:
+        """The application, which owns this and not the other way round."""
+        app = self._app()
+        assert app is not None
+        return app
 
     @property
     def hub(self) -> Hub:

@@ -29,6 +29,11 @@ def _events() -> RedisEvents:
     return events
 
 
+def _is_settled(subscription: Subscription, timeout: float) -> bool:
+    """Wait until Redis has acknowledged the channels, or refused one of them."""
+    return subscription.wait(lambda: subscription.live or subscription.closed, timeout)
+
+
 def _check_heard(subscription: Subscription) -> None:
     if subscription.closed is not None:
         raise click.ClickException("Redis does not let its user hear that (ACL): see the log.")
@@ -65,7 +70,7 @@ def watch(channels: tuple[str, ...], count: int | None) -> None:
         raise click.ClickException(str(error)) from error
     hub = _events().hub
     hub.listen(subscription)
-    while not subscription.live.wait(2.0):
+    while not _is_settled(subscription, 2.0):
         click.echo("waiting for Redis …", err=True)
     seen = 0
     try:
@@ -78,7 +83,7 @@ def watch(channels: tuple[str, ...], count: int | None) -> None:
                     click.echo(f"{id}\t{message.channel}\t{message.event or ''}\t{value}")
                     seen += 1
     finally:
-        hub.leave(subscription)
+        hub.unlisten(subscription)
         hub.close()
 
 
@@ -97,7 +102,7 @@ def check() -> None:
     click.echo(f"publish: {(time.monotonic() - started) * 1000:.1f} ms")
     subscription = Subscription(parse_all("flask-redis-events-check"))
     hub.listen(subscription)
-    if not subscription.live.wait(5.0):
+    if not _is_settled(subscription, 5.0):
         raise click.ClickException("Redis does not acknowledge a SUBSCRIBE: is pub/sub allowed?")
     _check_heard(subscription)
     click.echo(f"subscribe: {(time.monotonic() - started) * 1000:.1f} ms")
@@ -109,5 +114,5 @@ def check() -> None:
     if not subscription.take(5.0):
         raise click.ClickException("An event was published and did not come back within 5 s.")
     click.echo(f"emit to here: {(time.monotonic() - sent) * 1000:.1f} ms")
-    hub.leave(subscription)
+    hub.unlisten(subscription)
     hub.close()

@@ -7,12 +7,16 @@ when it needs them, and makes no lock, thread or event at import.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
+
+#: Seconds for which work that others wait for may go on: one turn.
+TURN = 0.001
 
 
 def patched() -> bool:
@@ -22,7 +26,14 @@ def patched() -> bool:
 
 
 def spawn(name: str, function: Callable[[], None]) -> threading.Thread:
-    """Run `function` beside the caller; it must not outlive the process."""
+    """Run `function` beside the caller; it must not outlive the process.
+
+    Under gevent this is a bare greenlet, which has the part of a thread's interface that we use
+    (`join`), and costs a third of a thread's memory.
+    """
+    if patched():
+        greenlet: Any = sys.modules["gevent"].spawn(function)
+        return greenlet  # type: ignore[no-any-return]
     thread = threading.Thread(target=function, name=f"redis-events-{name}", daemon=True)
     thread.start()
     return thread
@@ -36,13 +47,27 @@ def soon(function: Callable[[], None]) -> None:
         function()
 
 
+def guard() -> Any:
+    """Return a lock for a few lines that wait for nothing.
+
+    Under gevent nobody comes between such lines, so a lock would only cost memory and time.
+    """
+    return _UNGUARDED if patched() else threading.Lock()
+
+
+_UNGUARDED = contextlib.nullcontext()
+
+
 def watcher(fd: int, *, write: bool) -> Any:
     """Return a watcher of gevent's loop, for reading or writing; it is not started."""
     return sys.modules["gevent"].get_hub().loop.io(fd, 2 if write else 1)
 
 
-def ends_us(error: BaseException) -> bool:
-    """Say whether an exception is for the greenlet or process, and not of the code that it left."""
+def is_exit(error: BaseException) -> bool:
+    """Whether the exception asks this greenlet or process to stop.
+
+    Any other one reports an error in the application's code.
+    """
     gevent = sys.modules.get("gevent")
     killed = gevent is not None and isinstance(error, gevent.GreenletExit)
     return killed or isinstance(error, (GeneratorExit, KeyboardInterrupt))
@@ -51,6 +76,61 @@ def ends_us(error: BaseException) -> bool:
 def let_others_run() -> None:
     """Give the other greenlets or threads a turn."""
     time.sleep(0)
+
+
+class Turn:
+    """Work that lets others run after every millisecond, however much of it there is."""
+
+    __slots__ = ("_rest", "_until")
+
+    def __init__(self, rest: Callable[[], None] = let_others_run) -> None:
+        self._rest = rest
+        self._until = time.monotonic() + TURN
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() >= self._until
+
+    def maybe_rest(self) -> None:
+        """Let others run, if the turn is over, and begin the next one."""
+        if time.monotonic() >= self._until:
+            self._rest()
+            self._until = time.monotonic() + TURN
+
+
+class Wakeable:
+    """Something that others change, and that one greenlet or thread may wait for."""
+
+    __slots__ = ("_changed", "wake")
+
+    def __init__(self) -> None:
+        #: Called at every change, as long as nobody has waited.
+        self.wake: Callable[[], object] | None = None
+        #: Set at every change, once somebody has waited.
+        self._changed: threading.Event | None = None
+
+    def notify(self) -> None:
+        """Wake whoever waits for a change."""
+        if self._changed is not None:
+            self._changed.set()
+        elif self.wake is not None:
+            self.wake()
+
+    def wait(self, happened: Callable[[], object], timeout: float | None = None) -> bool:
+        """Wait until `happened()`, which is asked again at every change.
+
+        Return False if it has not when `timeout` seconds have passed.
+        """
+        deadline = Deadline(timeout)
+        while not happened():
+            if self._changed is None:
+                # Asked once more, as it may have happened before there was an event to set.
+                self._changed = threading.Event()
+            elif self._changed.wait(deadline.left):
+                self._changed.clear()
+            else:
+                return bool(happened())
+        return True
 
 
 def jitter(seconds: float, *, by: float = 0.25) -> float:

@@ -1,16 +1,28 @@
-"""Emitting, with Flask or without: Celery tasks, cron jobs and scripts reach the same browsers."""
+"""Emit events and read what is kept of them, with Flask or without it.
+
+Celery tasks, cron jobs and scripts reach the same browsers as the web workers do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import settings
 from .broker import Broker, open_broker
-from .channels import check_name
+from .channels import Channel, check_name
 from .exceptions import FieldError
 from .settings import Settings
-from .wire.sse import ServerSentEvent
+from .wire import Position, ServerSentEvent
+
+
+class HistoricEvent(NamedTuple):
+    """An event as it was emitted: its id, channel, SSE event name, and data."""
+
+    id: str
+    channel: str
+    event: str | None
+    data: Any
 
 
 class Emitter:
@@ -85,6 +97,27 @@ class Emitter:
         if event.id is not None:
             raise FieldError("An emitted event gets its id from Redis; leave out id=.")
         return event.encode(default=self._default)
+
+    def history(
+        self, channel: str, *, after: str | None = None, limit: int = 100
+    ) -> list[HistoricEvent]:
+        """Return what is kept of a channel (or a pattern): the last `limit`, oldest first.
+
+        `after`: an id; then the first `limit` after it.  Raises `BrokerError` without Redis.
+        """
+        parsed = Channel.parse(channel)
+        cursor = Position.parse(after) if after is not None else None
+        if after is not None and cursor is None:
+            raise FieldError(f"after= takes an id like '1795420087121-0', not {after!r}.")
+        if not isinstance(limit, int) or limit < 1:
+            raise FieldError(f"limit= must be a whole number, 1 or more, not {limit!r}.")
+        if not self.broker.numbered:
+            return []
+        snapshot = self.broker.replay([parsed], after=cursor, last=limit)
+        return [
+            HistoricEvent(str(message.id), message.channel, message.event, message.value)
+            for message in snapshot.messages[:limit]
+        ]
 
     def close(self) -> None:
         """Close its connections; the next emit opens new ones."""

@@ -12,18 +12,18 @@ from flask import Flask, Response, current_app, has_app_context, request
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from .application import KEY, State
+from .application import Application
 from .channels import Channel, Template, parse_all
+from .emitter import HistoricEvent
 from .exceptions import ChannelError, ConfigError, SetupError
-from .history import HistoricEvent, read_history
 from .hub import Hub
 from .listener import Listener, OnEvent
 from .options import PollOptions, StreamOptions, check
 from .settings import Settings
-from .streams import response as responses
+from .streams import response
 from .streams.callbacks import check_function, is_generator
-from .streams.channel_stream import OnMessage
 from .streams.poll import OnPoll
+from .streams.producer import OnMessage
 
 NAME = "redis_events"
 #: What a view is: its result is responded to, so that it need not be a response.
@@ -40,7 +40,9 @@ class RedisEvents:
     def __init__(self, app: Flask | None = None, *, redis: object = None) -> None:
         self._redis = redis
         self._listeners: list[Listener] = []
-        self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
+        self._applications: weakref.WeakKeyDictionary[Flask, Application] = (
+            weakref.WeakKeyDictionary()
+        )
         if app is not None:
             self.init_app(app)
 
@@ -55,29 +57,28 @@ class RedisEvents:
             raise SetupError(
                 f"Flask-Redis-Events is initialised for {app.name!r} already: call init_app once."
             )
-        state = State(app, Settings.from_config(app.config), self._redis)
+        application = Application(app, Settings.from_config(app.config), self._redis)
         # First what Flask may refuse, as it does after the first request.
         app.before_request(self.start)
-        app.extensions[KEY] = state
         app.extensions[NAME] = self
-        self._apps.add(app)
+        self._applications[app] = application
 
     def start(self) -> None:
         """Start the `on` listeners in this process; a worker's first request does it otherwise."""
         if self._listeners:
-            self._state.start(self._listeners)
+            self._application.start(self._listeners)
 
     @property
     def hub(self) -> Hub:
         """The hub of the current app in this process, for its metrics."""
-        return self._state.hub
+        return self._application.hub
 
     @property
-    def _state(self) -> State:
+    def _application(self) -> Application:
         app = self._app()
-        state = app.extensions.get(KEY)
-        if isinstance(state, State) and app.extensions.get(NAME) is self:
-            return state
+        application = self._applications.get(app)
+        if application is not None:
+            return application
         if NAME in app.extensions:
             raise SetupError(
                 f"{app.name!r} has another RedisEvents: use app.extensions['redis_events']."
@@ -89,7 +90,7 @@ class RedisEvents:
     def _app(self) -> Flask:
         if has_app_context():
             return current_app._get_current_object()  # type: ignore[attr-defined, no-any-return]
-        apps = list(self._apps)
+        apps = list(self._applications)
         if len(apps) == 1:
             return apps[0]
         if not apps:
@@ -132,7 +133,7 @@ class RedisEvents:
             raise ChannelError(
                 "The stream has no channels: name them in @events.stream(…), or return them."
             )
-        return responses.channel_stream(self._state, channels, callback, options)
+        return response.channel_stream(self._application, channels, callback, options)
 
     def poll(self, **options: Unpack[PollOptions]) -> Callable[[View], View]:
         """Make a view a stream of what a function returns; the view returns the function.
@@ -144,14 +145,14 @@ class RedisEvents:
 
         def respond(result: Any, values: dict[str, Any]) -> Any:
             if _is_callback(result):
-                return responses.poll_stream(self._state, result, checked)
+                return response.poll_stream(self._application, result, checked)
             return result
 
         return _decorator(respond)
 
     def poll_response(self, function: OnPoll, **options: Unpack[PollOptions]) -> Response:
         """Return such a stream from inside any view; the options are those of `poll`."""
-        return responses.poll_stream(self._state, function, check(options, PollOptions))
+        return response.poll_stream(self._application, function, check(options, PollOptions))
 
     # -- events ------------------------------------------------------------------------------------
 
@@ -166,7 +167,7 @@ class RedisEvents:
         key: str | None = None,
     ) -> str | None:
         """Send `data` to every browser on `channel`; see `Emitter.emit`."""
-        return self._state.emitter.emit(
+        return self._application.emitter.emit(
             channel, data, event=event, retry=retry, persist=persist, key=key
         )
 
@@ -174,7 +175,7 @@ class RedisEvents:
         self, events: Iterable[tuple[str, Any]], *, persist: bool = True
     ) -> list[str | None]:
         """Send many (channel, data) pairs in one round trip; see `Emitter.emit_many`."""
-        return self._state.emitter.emit_many(events, persist=persist)
+        return self._application.emitter.emit_many(events, persist=persist)
 
     def history(
         self, channel: str, *, after: str | None = None, limit: int = 100
@@ -183,7 +184,7 @@ class RedisEvents:
 
         `after`: an id; then the first `limit` after it.  Raises `BrokerError` without Redis.
         """
-        return read_history(self._state.emitter.broker, channel, after=after, limit=limit)
+        return self._application.emitter.history(channel, after=after, limit=limit)
 
     def on(self, *channels: str) -> Callable[[OnEvent], OnEvent]:
         """Call `f(channel, message)` in each worker for what is emitted, in an app context."""

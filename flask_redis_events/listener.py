@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from flask import Flask
 
-from . import concurrency, signals
+from . import concurrency
 from .channels import Channel
 from .clients.subscription import Subscription
 from .exceptions import SubscriptionClosed
@@ -32,7 +32,6 @@ class Listener(NamedTuple):
         subscription = Subscription(
             self.channels, limit=hub.settings.buffer, overflow="drop", numbered=False
         )
-        subscription.on_drop = hub.report_dropped
         hub.listen(subscription)
         concurrency.spawn("listener", lambda: self._run(hub, app, subscription))
 
@@ -43,16 +42,14 @@ class Listener(NamedTuple):
                     for message in batch.messages:
                         self._call(hub, app, message)
         except SubscriptionClosed:
-            hub.leave(subscription)
+            hub.unlisten(subscription)
 
     def _call(self, hub: Hub, app: Flask, message: Message) -> None:
         try:
             with app.app_context():
                 self.function(message.channel, message.value)
         except BaseException as error:
-            if concurrency.ends_us(error):
+            if concurrency.is_exit(error):
                 raise
-            hub.metrics.count("callback_failed")
-            log.exception("The listener on %s failed.", message.channel)
             names = tuple(channel.name for channel in self.channels)
-            signals.tell(signals.callback_failed, app, channels=names, exception=error)
+            hub.reports.callback_failed(names, error)

@@ -12,10 +12,10 @@ from typing import Any
 from flask import Flask
 from werkzeug.wrappers import Response
 
-from .application import KEY
 from .channels import parse_all
 from .clients.subscription import Subscription
 from .concurrency import Deadline
+from .extension import NAME
 from .wire.message import Message
 from .wire.sse import Decoder, Event
 
@@ -63,12 +63,13 @@ class Heard:
 @contextmanager
 def hear(app: Flask, *channels: str) -> Iterator[Heard]:
     """Hear what the application emits on channels: `with hear(app, "orders") as heard: …`."""
-    hub = app.extensions[KEY].hub
+    with app.app_context():
+        hub = app.extensions[NAME].hub
     subscription = Subscription(parse_all(list(channels)))
     hub.listen(subscription)
     try:
-        if not subscription.live.wait(5.0):
+        if not subscription.wait(lambda: subscription.live, 5.0):
             raise TimeoutError("Redis did not acknowledge the channels within 5 s.")
         yield Heard(subscription)
     finally:
-        hub.leave(subscription)
+        hub.unlisten(subscription)

@@ -13,12 +13,12 @@ import pytest
 
 from flask_redis_events import signals
 from flask_redis_events.broker import open_broker
-from flask_redis_events.clients.subscription import Subscription
+from flask_redis_events.clients import Owner, Subscription
 from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.hub import Hub
 from flask_redis_events.settings import Settings
 from flask_redis_events.wire.sse import encode
-from tests.support.factories import channels
+from tests.support.factories import channels, sent, went_live
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
 
@@ -51,7 +51,7 @@ def join(hub: Hub, *names: str) -> Subscription:
     """Listen, and return when Redis has acknowledged all."""
     subscription = Subscription(channels(*names), held=True)
     hub.listen(subscription)
-    assert subscription.live.wait(5)
+    assert went_live(subscription)
     subscription.start(subscription.floor)
     return subscription
 
@@ -134,7 +134,7 @@ def test_a_restart_without_data_is_a_reset(own_hub, own_redis_server):
     own_redis_server.restart()
     wait_until(lambda: own_hub.metrics["reset.flushed"] == 1, 10)
 
-    assert b"event: reset\n" in subscription.take(1)[0].data
+    assert b"event: reset\n" in sent(subscription.take(1))
     emit(own_hub, "a", 1)
     assert take(subscription, 1) == [1]
 
@@ -146,9 +146,9 @@ def test_who_joins_while_redis_is_away_waits(own_redis_server):
     subscription = Subscription(channels("a"), held=True)
     hub.listen(subscription)
 
-    assert not subscription.live.wait(0.3)
+    assert not went_live(subscription, 0.3)
     own_redis_server.start()
-    assert subscription.live.wait(10)
+    assert went_live(subscription, 10)
     subscription.start(subscription.floor)
     emit(hub, "a", 1)
     assert take(subscription, 1) == [1]
@@ -195,8 +195,8 @@ def test_without_history_a_ping_does(own_redis_server, monkeypatch):
     monkeypatch.setattr("flask_redis_events.reader.probe.SILENCE", 0.2)
     hub = make_hub(own_redis_server, history=0)
     subscription = join(hub, "a")
-    heard = hub._reader._heard_at
-    wait_until(lambda: hub._reader._heard_at > heard + 0.3, 5)
+    heard = hub._reader._received_at
+    wait_until(lambda: hub._reader._received_at > heard + 0.3, 5)
     hub.broker.publish("a", encode("1"))
 
     assert take(subscription, 1) == [1]
@@ -209,7 +209,7 @@ def test_a_flood_starves_nobody(hub):
     """While one channel is flooded, others run: here, a thread that counts its turns."""
     subscription = Subscription(channels("flood"), limit=10**8)
     hub.listen(subscription)
-    assert subscription.live.wait(5)
+    assert went_live(subscription)
     turns = 0
     done = threading.Event()
 
@@ -275,7 +275,7 @@ def test_a_fork_is_told_to_those_who_missed_something(own_redis_server):
         assert ahead.metrics["forked"] == 1
     frames = b""
     while b'"forked"' not in frames or b"data: 4" not in frames:
-        frames += b"".join(batch.data for batch in two.take(5))
+        frames += sent(two.take(5))
 
     assert frames.count(b'event: reset\ndata: {"reason":"forked"}') == 1
     assert one.take(0) == []
@@ -303,10 +303,22 @@ def test_a_restart_with_all_data_is_no_fork(own_redis_server):
     hub.broker.close()
 
 
+class Dropping(Owner):
+    """Owns a client whose backlog drops messages."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def dropped(self, count: int) -> None:
+        self._hub.reports.dropped(count)
+
+
 def test_a_receiver_that_raises_costs_nobody_anything(hub, caplog):
     """What an application's signal receiver does wrong is logged."""
-    slow, well = join(hub, "a"), join(hub, "a")
-    slow.overflow, slow.limit, slow.on_drop = "drop", 10, hub.report_dropped
+    slow, well = Subscription(channels("a"), overflow="drop", limit=10), join(hub, "a")
+    slow.owner = Dropping(hub)
+    hub.listen(slow)
+    assert went_live(slow)
 
     def fail(sender: object, **what: object) -> None:
         raise RuntimeError("A receiver that fails.")
@@ -325,7 +337,7 @@ def test_acknowledgements_are_no_position(redis_server, prefix):
     join(hub, "quiet")
     before = hub.position
     for number in range(12):
-        hub.leave(join(hub, f"user:{number}"))
+        hub.unlisten(join(hub, f"user:{number}"))
         time.sleep(0.1)
 
     assert hub.position > before

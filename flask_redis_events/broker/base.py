@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ..channels import Channel
-from ..wire.message import Message, Position
+from ..wire import Message, Position
 
 
 class Delivery(NamedTuple):

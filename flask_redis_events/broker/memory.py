@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 
 from ..channels import Channel, matches
 from ..exceptions import BrokerError
-from ..wire.message import Message, Position
+from ..wire import Message, Position
 from .base import Acknowledgement, Delivery, Feed, Held, Pong, Received, Snapshot, snapshot
 
 #: Those who name the same URL and prefix meet, as they would on a Redis.

@@ -22,7 +22,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
 from ..channels import Channel
 from ..concurrency import Deadline, backoff
 from ..exceptions import BrokerError
-from ..wire.message import Message, Position
+from ..wire import Message, Position
 from .base import Held, Snapshot, snapshot
 from .connections import REFUSED, UNREACHABLE, broker_error, connection_settings, translated
 from .feed import RedisFeed

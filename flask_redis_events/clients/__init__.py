@@ -1,1 +1,12 @@
-"""Who listens."""
+"""Who listens: clients, their audiences, and what waits for them."""
+
+from __future__ import annotations
+
+from .audience import Audience
+from .owner import Owner
+from .registry import Registry
+from .shared import Shared
+from .subscription import Subscription
+from .ticker import Ticker, Timed
+
+__all__ = ["Audience", "Owner", "Registry", "Shared", "Subscription", "Ticker", "Timed"]

@@ -1,48 +1,12 @@
-"""Who listens to what.  Bookkeeping only: no I/O, no locks, no clock.
-
-Clients of the same set of channels form an audience: a message is put once into the batch of each
-audience that hears it, and all its members are offered the same bytes.
-"""
+"""Which audience receives which channel.  Bookkeeping only: no I/O, no locks, no clock."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
 from ..channels import Channel, matches
-from ..wire.message import Batch, Message
-from .member import Member
-
-
-class Audience:
-    """The clients of one set of channels."""
-
-    __slots__ = ("_patterns", "channels", "members", "pending")
-
-    def __init__(self, channels: frozenset[Channel]) -> None:
-        self.channels = channels
-        self.members: set[Member] = set()
-        #: What the current batch holds for it.
-        self.pending: list[Message] = []
-        self._patterns = sorted(channel for channel in channels if channel.pattern)
-
-    def hears(self, via: Channel, name: str) -> bool:
-        """Say whether a message that came `via` one of its channels is for it.
-
-        Redis sends a message once for the exact name and once for each pattern that matches; an
-        audience with several of them hears it through the first only.
-        """
-        if not self._patterns or not via.pattern:
-            return True
-        if Channel(name) in self.channels:
-            return False
-        # A name that is no UTF-8 was changed on its way here, and may match none.
-        return next((p for p in self._patterns if matches(p.name, name)), via) == via
-
-    def flush(self) -> Batch:
-        """Return what is pending as one batch."""
-        batch = Batch(self.pending)
-        self.pending = []
-        return batch
+from .audience import Audience
+from .subscription import Subscription
 
 
 class Registry:
@@ -57,7 +21,7 @@ class Registry:
     @property
     def channels(self) -> list[Channel]:
         """All that must be subscribed to."""
-        return [channel for channel in self._listening if not channel.local]
+        return list(self._listening)
 
     @property
     def audiences(self) -> list[Audience]:
@@ -66,7 +30,7 @@ class Registry:
     def __contains__(self, channel: Channel) -> bool:
         return channel in self._listening
 
-    def add(self, subscription: Member) -> tuple[Audience, list[Channel]]:
+    def add(self, subscription: Subscription) -> tuple[Audience, list[Channel]]:
         """Add a client; return its audience, and the channels that nobody listened to before."""
         audience = self._audiences.get(subscription.channels)
         fresh: list[Channel] = []
@@ -77,36 +41,29 @@ class Registry:
                     self._listening[channel] = set()
                     if channel.pattern:
                         self._patterns.add(channel)
-                    if not channel.local:
-                        fresh.append(channel)
+                    fresh.append(channel)
                 self._listening[channel].add(audience)
-        audience.members.add(subscription)
+        # One set of channels for all its members.
+        subscription.channels = audience.channels
+        audience.join(subscription)
         return audience, fresh
 
-    def replace(self, subscription: Member, member: Member) -> None:
-        """Put another member of the same channels in a client's place."""
-        audience = self._audiences.get(subscription.channels)
-        if audience is not None:
-            audience.members.discard(subscription)
-            audience.members.add(member)
-
-    def remove(self, subscription: Member) -> list[Channel]:
+    def remove(self, subscription: Subscription) -> list[Channel]:
         """Remove a client; return the channels that nobody listens to any more."""
         audience = self._audiences.get(subscription.channels)
-        if audience is None or subscription not in audience.members:
+        if audience is None or subscription not in audience:
             return []
-        audience.members.remove(subscription)
-        if audience.members:
+        audience.leave(subscription)
+        if audience.has_members:
             return []
-        del self._audiences[subscription.channels]
+        del self._audiences[audience.channels]
         idle: list[Channel] = []
-        for channel in sorted(subscription.channels):
+        for channel in sorted(audience.channels):
             self._listening[channel].discard(audience)
             if not self._listening[channel]:
                 del self._listening[channel]
                 self._patterns.discard(channel)
-                if not channel.local:
-                    idle.append(channel)
+                idle.append(channel)
         return idle
 
     def listening(self, via: Channel) -> Iterable[Audience]:

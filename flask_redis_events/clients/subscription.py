@@ -1,24 +1,51 @@
-"""One client's mailbox.  `offer()` never blocks and never raises: nobody waits for a client.
+"""One client of an audience, from the moment it joins to the moment it leaves.
 
-A mailbox is born held when its stream still has to learn where it begins; what arrives meanwhile is
-kept, and follows the history at `start()`.  Closing takes a reason, is idempotent, wakes whoever
-waits, and lets what was accepted be taken first.
+`offer()` never blocks and never raises, so that nobody waits for a client.  A batch that is offered
+goes to the client's socket at once, if the hub writes that socket; else it waits in a backlog until
+somebody takes it.  A subscription is born held where its stream still has to learn its beginning:
+what arrives meanwhile waits, and follows the history at `start()`.
+
+Closing takes a reason, is idempotent, wakes whoever waits, and lets what was accepted go out first.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Iterable
 
+from .. import concurrency
 from ..channels import Channel
+from ..concurrency import Wakeable
+from ..endings import GONE, OVERFLOW, Ending
 from ..exceptions import SubscriptionClosed
-from ..wire import control
-from ..wire.message import Batch, Message, Position
+from ..server import SocketWriter
+from ..wire import Batch, Form, Position, newest
+from ..wire.batch import framed
+from ..wire.control import Loss, heartbeat
+from .backlog import Backlog
+from .owner import Owner
 
 
-class Subscription:
-    """A bounded queue of batches.  `limit` is in bytes; `overflow` is close, drop or latest."""
+class Subscription(Wakeable):
+    """A client.  `limit` is in bytes; `overflow` is close, drop or latest."""
+
+    __slots__ = (
+        "_backlog",
+        "_guard",
+        "_held",
+        "_limit",
+        "_overflow",
+        "_uncommitted",
+        "_writer",
+        "active_at",
+        "channels",
+        "closed",
+        "floor",
+        "form",
+        "live",
+        "owner",
+        "subscribed_at",
+    )
 
     def __init__(
         self,
@@ -28,239 +55,243 @@ class Subscription:
         overflow: str = "close",
         held: bool = False,
         numbered: bool = True,
+        owner: Owner | None = None,
     ) -> None:
+        super().__init__()
         self.channels = frozenset(channels)
-        self.limit = limit
-        self.overflow = overflow
-        #: Whether its frames carry ids, so that the client can resume.
-        self.numbered = numbered
-        #: Called once with the reason when the mailbox closes, by whoever closed it.
-        self.on_close: Callable[[str], object] | None = None
-        #: Called with the number of messages that a full mailbox dropped; must not block.
-        self.on_drop: Callable[[int], None] | None = None
-        #: What is not newer than this is not for this client: it had it from history.
+        #: How its bytes are made; without ids, the client cannot resume.
+        self.form = Form(numbered)
+        self.owner = owner
+        #: Skip anything at or before this position; history has already delivered it.
         self.floor: Position | None = None
-        #: When Redis acknowledged its channels, if its floor may be older; see `Member.go_live`.
-        self.waited_until: float | None = None
-        #: Set when Redis has acknowledged all its channels, or when it is closed.
-        self.live = threading.Event()
+        #: When Redis acknowledged its channels, where `floor` may be older; see `go_live`.
+        self.subscribed_at: float | None = None
+        #: Whether Redis has acknowledged all its channels.
+        self.live = False
+        #: Why it is closed, or None.
+        self.closed: Ending | None = None
+        #: When the client was last sent something that a heartbeat would be: an id, if it has any.
+        self.active_at = 0.0
+        self._limit = limit
+        self._overflow = overflow
         # Guards all below: the hub and its ticker put in, the stream takes out.
-        self._lock = threading.Lock()
-        self._filled = threading.Event()
-        self._queue: deque[Batch] = deque()
-        self._size = 0
+        self._guard = concurrency.guard()
         self._held = held
-        #: The `reset` that tells of what was dropped, while it waits.
-        self._overflow: control.Loss | None = None
-        self._closed: str | None = None
+        self._backlog: Backlog | None = None
+        self._writer: SocketWriter | None = None
+        #: Whether what was taken has not gone out yet.
         self._uncommitted = False
-        #: What `lose` was told while it was held: `start` judges it by the floor that it is given.
-        self._losses: list[tuple[Position, str, Position | None]] = []
-        #: Set when somebody waits for room, and there is some.
-        self._room: threading.Event | None = None
 
     @property
-    def closed(self) -> str | None:
-        """The reason it was closed for, or None."""
-        return self._closed
-
-    @property
-    def size(self) -> int:
-        """Bytes that wait."""
-        return self._size
+    def numbered(self) -> bool:
+        """Whether its frames carry ids, so that the client can resume."""
+        return self.form.numbered
 
     @property
     def idle(self) -> bool:
-        """Whether all that came has been taken, and has gone out."""
-        return not (self._queue or self._held or self._uncommitted)
+        """Whether all that came for it has gone out."""
+        return not (self._backlog or self._held or self._uncommitted or self._stuck)
 
-    def go_live(self, position: Position | None, *, waited_until: float | None = None) -> None:
-        """Take note that Redis has acknowledged all its channels: what follows will be offered."""
-        if not self.live.is_set():
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to take, or it is closed."""
+        return self.closed is not None or bool(self._backlog and not self._held)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a source that can wait need not wait."""
+        return self._backlog is None or not self._backlog.half_full
+
+    @property
+    def _stuck(self) -> bool:
+        return self._writer is not None and self._writer.stalled_since is not None
+
+    # -- what the hub does -------------------------------------------------------------------------
+
+    def go_live(self, position: Position | None, *, subscribed_at: float | None = None) -> None:
+        """Take note that Redis has acknowledged all its channels: what follows will be offered.
+
+        `subscribed_at` is when Redis did so, in monotonic seconds, where the position may be older
+        than that: what was emitted in between was not received here.
+        """
+        if not self.live:
             self.floor = position
-            self.waited_until = waited_until
-            self.live.set()
+            self.subscribed_at = subscribed_at
+            self.live = True
+            self.notify()
 
     def offer(self, batch: Batch) -> None:
-        """Put a batch in; a full mailbox does what its overflow policy says."""
-        with self._lock:
-            reason = self._put(batch)
-        if reason is not None:
-            self.close(reason)
+        """Send a batch, or let it wait; a full backlog does what its overflow policy says."""
+        if self.closed is not None:
+            return
+        if self._writer is not None:
+            newer = batch if self.floor is None else batch.after(self.floor)
+            if newer is not None:
+                self._send(newer)
+            return
+        with self._guard:
+            dropped = self._put(batch)
+        self._report(dropped)
+        self.notify()
 
-    def _put(self, batch: Batch) -> str | None:
-        if self._closed is not None:
-            return None
-        if self.floor is not None:
-            newer = batch.after(self.floor)
-            if newer is None:
-                return None
-            batch = newer
-        self._queue.append(batch)
-        self._size += batch.size
-        # A single batch may exceed the limit: one large message must reach an idle client.
-        if self._size > self.limit and self._size > batch.size:
-            if self.overflow == "close":
-                return "overflow"
-            self._shrink()
-        if not self._held:
-            self._filled.set()
-        return None
+    def beat(self, position: Position | None) -> None:
+        """Send a heartbeat, if nothing waits for the client."""
+        with self._guard:
+            if self._backlog or self._held or self._stuck or self.closed is not None:
+                return
+            moves = position is not None and self.numbered
+            self._deliver(heartbeat(newest(position, self.floor) if moves else None))
+        self.notify()
 
-    def _shrink(self) -> None:
-        """Make room: superseded values go first, or else the oldest, and a `reset` says so."""
-        messages = [message for batch in self._queue for message in batch.messages]
-        if self.overflow == "latest":
-            newest = {message.key: index for index, message in enumerate(messages)}
-            messages = [
-                message
-                for index, message in enumerate(messages)
-                if message.key is None or newest[message.key] == index
-            ]
-        kept, dropped = _newest(messages, self.limit)
-        if dropped is not None and self.on_drop is not None:
-            self.on_drop(len(messages) - len(kept))
-        rest = [
-            batch for batch in self._queue if not batch.messages and batch is not self._overflow
-        ]
-        if dropped is not None:
-            until = dropped.id or Position(0)
-            self._overflow = control.Loss("overflow", until, position=dropped.id)
-        self._queue = deque([self._overflow, *rest] if self._overflow else rest)
-        if kept:
-            self._queue.append(Batch(kept))
-        self._size = sum(batch.size for batch in self._queue)
+    def lose(self, loss: Loss) -> bool:
+        """Tell the client to reset, unless its own position shows that it missed nothing."""
+        with self._guard:
+            if self.closed is not None:
+                return False
+            if self._held:
+                # `start` judges by the floor that it is given.
+                self._deliver(loss)
+                return False
+            if loss.restart is not None:
+                self.floor = None
+            elif self.floor is not None and self.floor >= loss.until:
+                return False
+            self._deliver(loss)
+        self.notify()
+        return True
+
+    def close(self, ending: Ending, *, last: Batch | None = None) -> bool:
+        """End with a reason, after what waits and `last`; say whether this call closed it."""
+        with self._guard:
+            if self.closed is not None:
+                return False
+            self.closed = ending
+            if not ending.readable or self._held:
+                # Messages that are held follow a history that this client will not be given.
+                self._backlog = None
+            if last is not None and ending.readable:
+                self._deliver(last)
+        self.notify()
+        if self.owner is not None:
+            self.owner.closed(ending)
+        if self._writer is not None and not ending.readable:
+            self.finished()
+        elif self._writer is not None:
+            # The last chunk (RFC 9112, section 7.1), or else the connection's end, is the body's.
+            self._writer.end(b"0\r\n\r\n" if self.form.chunked else b"")
+        return True
+
+    # -- what a stream does ------------------------------------------------------------------------
 
     def start(self, floor: Position | None, first: Iterable[Batch] = ()) -> None:
         """Begin at `floor`: `first` goes out, then what was held and is newer."""
-        with self._lock:
-            held, self._queue = self._queue, deque(first)
-            # Those do not count: a client must get its history, however much that is.
-            self._size = 0
+        with self._guard:
             self.floor = floor
-            for batch in held:
-                if batch is self._overflow and not self._missed(self._overflow.until):
-                    # History has what was dropped meanwhile.
-                    continue
-                newer = batch if floor is None else batch.after(floor)
-                if newer is not None:
-                    self._queue.append(newer)
-                    self._size += newer.size
             self._held = False
-            for until, reason, restart in self._losses:
-                # A floor on the new clock's side of a roll-back was read after it.
-                if self._missed(until) if restart is None else (floor and floor > restart):
-                    self._tell(until, reason, restart)
-            self._losses.clear()
-            self._filled.set()
-
-    def beat(self, position: Position | None) -> bool:
-        """Queue a heartbeat if the client is idle; say whether it was."""
-        with self._lock:
-            if self._queue or self._held or self._closed is not None:
-                return False
-            if not self.numbered:
-                position = None
-            elif position is not None and self.floor is not None:
-                # From history it may have come further than this worker has live.
-                position = max(position, self.floor)
-            self._queue.append(control.heartbeat(position))
-            self._filled.set()
-            return True
-
-    def lose(self, until: Position, reason: str, *, restart: Position | None = None) -> bool:
-        """Tell the client to reset, unless its own position shows that it missed nothing.
-
-        The frame carries no id: what it still gets comes after the cursor that it has.  `restart`
-        is where positions begin anew after the clock went back.
-        """
-        with self._lock:
-            if self._closed is not None:
-                return False
-            if self._held:
-                self._losses.append((until, reason, restart))
-                return False
-            if restart is None and not self._missed(until):
-                return False
-            self._tell(until, reason, restart)
-            return True
-
-    def _missed(self, until: Position) -> bool:
-        return self.floor is None or self.floor < until
-
-    def _tell(self, until: Position, reason: str, restart: Position | None) -> None:
-        if restart is not None:
-            self.floor = None
-        self._queue.append(control.Loss(reason, until, restart=restart))
-        self._filled.set()
+            if self._backlog is None:
+                self._backlog = Backlog(self._limit, self._overflow)
+            self._backlog.begin(first, floor)
+            self._backlog = self._backlog or None
+        self.notify()
 
     def take(self, timeout: float | None = None) -> list[Batch]:
         """Take all that waits; [] when `timeout` seconds pass.
 
         Raises `SubscriptionClosed` once it is closed and empty.
         """
-        if not self._filled.is_set() and not self._filled.wait(timeout):
-            return []
-        with self._lock:
-            # Before the queue is empty, as `idle` looks at both without the lock.
-            self._uncommitted = True
-            taken = list(self._queue)
-            self._queue.clear()
-            self._size = 0
-            self._overflow = None
-            if self._closed is None:
-                self._filled.clear()
-            elif not taken:
-                raise SubscriptionClosed(self._closed)
-            self._make_room()
-        return taken
-
-    def wait_for_room(self) -> None:
-        """Wait until it is at most half full, or closed: for who could fill it at any speed."""
-        with self._lock:
-            if self._closed is not None or self._size <= self.limit // 2:
-                return
-            room = self._room = threading.Event()
-        room.wait()
-
-    def _make_room(self) -> None:
-        if self._room is not None:
-            self._room.set()
-            self._room = None
+        if timeout != 0:
+            self.wait(lambda: self.has_news, timeout)
+        with self._guard:
+            backlog = self._backlog
+            if self._held and self.closed is None:
+                return []
+            if backlog:
+                # Before the backlog is empty, as `idle` looks at both without the guard.
+                self._uncommitted = True
+                self._backlog = None
+            elif self.closed is not None:
+                raise SubscriptionClosed(self.closed.reason)
+            else:
+                return []
+        if self.owner is not None:
+            self.owner.drained()
+        return backlog.take()
 
     def commit(self) -> None:
         """Say that what was taken has gone out, so that heartbeats may move the position."""
         self._uncommitted = False
 
-    def close(self, reason: str, *, last: Batch | None = None) -> bool:
-        """Close with a reason, after `last`; say whether this call closed it."""
-        with self._lock:
-            if self._closed is not None:
-                return False
-            self._closed = reason
-            if reason in UNREADABLE or self._held:
-                # What is held follows a history that this client will not be given any more.
-                self._queue.clear()
-                self._size = 0
-            if last is not None:
-                self._queue.append(last)
-            self._filled.set()
-            self.live.set()
-            self._make_room()
-        if self.on_close is not None:
-            self.on_close(reason)
-        return True
+    def hand_over(self, writer: SocketWriter, *, chunked: bool) -> None:
+        """Let the hub write the client's socket from here on, as long as it is not closed.
 
+        Under gevent only, in whose one thread nobody comes between.
+        """
+        self.form = Form(self.form.numbered, chunked)
+        self._writer = writer
+        self._changed = None
+        self._uncommitted = False
+        if self._backlog:
+            writer.write(self.more())
 
-#: Reasons after which nobody reads what waits, or it can only be had again from history.
-UNREADABLE = frozenset({"gone", "overflow", "write timeout"})
+    # -- what its writer asks ----------------------------------------------------------------------
 
+    def more(self) -> bytes:
+        """Return what waits, for the socket to take; b"" where nothing does."""
+        backlog, self._backlog = self._backlog, None
+        if not backlog:
+            return b""
+        form = Form(self.form.numbered)
+        data = b"".join([batch.encode(form) for batch in backlog.take()])
+        if self.owner is not None and self.closed is None:
+            self.owner.drained()
+        return framed(data) if data and self.form.chunked else data
 
-def _newest(messages: list[Message], limit: int) -> tuple[list[Message], Message | None]:
-    """Split into the newest that fit in half the limit, and the last of those that do not."""
-    room = limit // 2
-    for index in range(len(messages) - 1, -1, -1):
-        room -= len(messages[index].frame)
-        if room < 0 and index < len(messages) - 1:
-            return messages[index + 1 :], messages[index]
-    return messages, None
+    def lost(self) -> None:
+        """The connection is broken."""
+        if not self.close(GONE):
+            self.finished()
+
+    def finished(self) -> None:
+        """The last byte is out."""
+        if self.owner is not None:
+            self.owner.finished()
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _send(self, batch: Batch) -> None:
+        """Write a batch to the socket, or let it wait behind what the socket has not taken."""
+        writer = self._writer
+        assert writer is not None
+        if not batch.size:
+            # As a chunk it would end the response.
+            return
+        if writer.stalled_since is not None:
+            self._report(self._put(batch))
+            return
+        if batch.position is not None or not self.form.numbered:
+            self.active_at = time.monotonic()
+        writer.write(batch.encode(self.form))
+
+    def _deliver(self, control: Batch) -> None:
+        """Send a control frame, or let it wait however full the backlog is."""
+        if self._writer is not None and not self._stuck:
+            self._send(control)
+            return
+        if self._backlog is None:
+            self._backlog = Backlog(self._limit, self._overflow)
+        self._backlog.append(control)
+
+    def _put(self, batch: Batch) -> int | None:
+        """Let a batch wait; return how many messages were dropped, or None if it is full."""
+        newer = batch if self.floor is None else batch.after(self.floor)
+        if newer is None or self.closed is not None:
+            return 0
+        if self._backlog is None:
+            self._backlog = Backlog(self._limit, self._overflow)
+        return self._backlog.put(newer)
+
+    def _report(self, dropped: int | None) -> None:
+        if dropped is None:
+            self.close(OVERFLOW)
+        elif dropped and self.owner is not None:
+            self.owner.dropped(dropped)

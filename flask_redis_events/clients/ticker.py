@@ -1,13 +1,15 @@
 """One greenlet that keeps time for all streams: heartbeats, lifetimes, stalled clients, draining.
 
-A timer for each client would cost more than the clients.  The moments fall apart by a jitter, so
-that ten thousand heartbeats are spread and not in step.
+A timer for each client would cost more than the clients.  The moments of heartbeats fall apart by a
+jitter, so that ten thousand of them are spread and not in step; and they are kept to a quarter of a
+second, so that the ticker wakes four times a second and not for each of them.
 """
 
 from __future__ import annotations
 
 import heapq
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -17,8 +19,10 @@ from .. import concurrency
 
 log = logging.getLogger("flask_redis_events")
 
-#: Seconds between two looks at the server: a drain must be over within one second.
+#: Seconds between two looks at the server, as a drain must be over within one second.
 LOOK = 0.25
+#: Seconds that the ticker sleeps at least.
+REST = 0.005
 
 
 class Timed(Protocol):
@@ -29,7 +33,7 @@ class Timed(Protocol):
 
 
 class Ticker:
-    """Calls each stream when its moment comes, and `look` four times a second."""
+    """Calls whatever is due when its moment comes, and `look` four times a second."""
 
     def __init__(self, look: Callable[[], None]) -> None:
         self._look = look
@@ -37,19 +41,28 @@ class Ticker:
         self._lock = threading.Lock()
         self._due: list[tuple[float, int, Timed]] = []
         self._count = 0
-        self._stopped = threading.Event()
+        #: Set when an exact moment comes before the one that is waited for.
+        self._sooner = threading.Event()
+        self._wakes_at = 0.0
+        self._stopped = False
 
     def start(self) -> None:
         concurrency.spawn("ticker", self._run)
 
     def stop(self) -> None:
-        self._stopped.set()
+        self._stopped = True
+        self._sooner.set()
 
-    def add(self, timed: Timed, at: float) -> None:
-        """Call `timed.tick` at that moment of the monotonic clock."""
+    def add(self, timed: Timed, at: float, *, exact: bool = False) -> None:
+        """Call `timed.tick` at a moment of the monotonic clock, or up to `LOOK` seconds later."""
+        if not exact:
+            at = math.ceil(at / LOOK) * LOOK
         with self._lock:
             self._count += 1
             heapq.heappush(self._due, (at, self._count, timed))
+            sooner = at < self._wakes_at
+        if exact and sooner:
+            self._sooner.set()
 
     def hasten(self) -> None:
         """Call everything at the next look."""
@@ -57,14 +70,29 @@ class Ticker:
             self._due = [(0.0, count, timed) for _, count, timed in self._due]
 
     def _run(self) -> None:
-        while not self._stopped.wait(LOOK):
-            try:
-                self._look()
-            except Exception:
-                log.exception("The look at the server failed.")
-            self._tick(time.monotonic())
+        looked = time.monotonic()
+        while not self._stopped:
+            now = time.monotonic()
+            with self._lock:
+                due = self._due[0][0] if self._due else math.inf
+                self._wakes_at = max(min(due, looked + LOOK), now + REST)
+            if self._sooner.wait(self._wakes_at - now):
+                self._sooner.clear()
+                continue
+            now = time.monotonic()
+            if now >= looked + LOOK:
+                looked = now
+                self._look_at_server()
+            self._tick(now)
+
+    def _look_at_server(self) -> None:
+        try:
+            self._look()
+        except Exception:
+            log.exception("Looking at the server failed.")
 
     def _tick(self, now: float) -> None:
+        turn = concurrency.Turn()
         while True:
             with self._lock:
                 if not self._due or self._due[0][0] > now:
@@ -74,6 +102,7 @@ class Ticker:
             if again is not None:
                 # Never at once: this loop ends when nothing is due any more.
                 self.add(timed, max(again, now + LOOK))
+            turn.maybe_rest()
 
     def _call(self, timed: Timed, now: float) -> float | None:
         try:

@@ -1,4 +1,7 @@
-"""What the reader asks of one connection, and what of it Redis grants.  No I/O, no lock."""
+"""SUBSCRIBE commands in flight on one connection, and which channels Redis has acknowledged.
+
+No I/O, no lock.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from collections.abc import Collection, Iterator
 from ..channels import Channel
 
 
-class Asked:
-    """Channels to subscribe to and to give up, and the answers."""
+class Acknowledgements:
+    """Channels to subscribe to and to give up, and Redis' answers."""
 
     def __init__(self) -> None:
-        #: What has not been sent yet: whether to subscribe, and to which channels.
+        #: Commands that have not been sent yet: whether to subscribe, and to which channels.
         self._intents: list[tuple[bool, list[Channel]]] = []
         #: SUBSCRIBE commands under way, by channel: an answer counts when none is left.
         self._unanswered: Counter[Channel] = Counter()
@@ -23,14 +26,14 @@ class Asked:
         self.refused: set[Channel] = set()
 
     def begin(self, channels: Collection[Channel] = ()) -> None:
-        """Begin anew with a connection that is asked for these."""
+        """Begin anew, with a connection that is asked for these channels."""
         self._intents.clear()
         self._unanswered = Counter(channels)
         self.granted.clear()
         self.refused.clear()
 
     def intend(self, channels: list[Channel], *, subscribe: bool) -> bool:
-        """Take note of what is to be sent; say whether nothing else waits for it."""
+        """Take note of a command to send; say whether it is the only one that waits."""
         for channel in channels:
             self.granted.pop(channel, None)
             self.refused.discard(channel)
@@ -48,7 +51,7 @@ class Asked:
     def answered(self, channel: Channel) -> bool:
         """Count an answer; say whether it is the last one.
 
-        An early one, of a channel that was left and joined again at once, promises nothing.
+        An earlier answer promises nothing, because the channel was left and joined again since.
         """
         self._unanswered[channel] -= 1
         if self._unanswered[channel] > 0:

@@ -1,10 +1,10 @@
 """The one reader of a worker: it owns the pub/sub connection's whole life.
 
-After every connect it waits until all channels are acknowledged, delivers what came after its
-position from history, and only then what arrived meanwhile.
+After every connect the reader waits until Redis has acknowledged all channels, delivers from
+history what came after its position, and only then what arrived meanwhile.
 
 Others hand it intents (`subscribe`, `unsubscribe`), which are sent at once on a healthy connection.
-Nobody else connects, and nobody kills it in mid-read: closing the feed wakes it.
+Nobody else connects, and nobody kills the reader in mid-read, because closing the feed wakes it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from .. import concurrency, signals
+from .. import concurrency
 from ..broker.base import Acknowledgement, Broker, Delivery, Feed, Received, Refusal
 from ..channels import TICKS, Channel
-from ..clients.member import Member
-from ..clients.registry import Audience, Registry
+from ..clients import Audience, Registry, Subscription
 from ..concurrency import Deadline
 from ..exceptions import BrokerError
-from ..metrics import Metrics
-from .acknowledgements import Asked
-from .recovery import Refill
+from ..reports import Reports
+from .acknowledgements import Acknowledgements
+from .recovery import Recovery
 from .sequence import Sequence
 from .tail import Tail
 
@@ -36,7 +35,7 @@ TAIL = 4 * 1024 * 1024
 
 
 class Reader:
-    """Connects, acknowledges, repairs.  `lock` guards the registry, the sequence and all below."""
+    """Connects, acknowledges, recovers.  `lock` guards the registry, the sequence and all below."""
 
     def __init__(
         self,
@@ -44,30 +43,21 @@ class Reader:
         registry: Registry,
         *,
         lock: threading.RLock,
-        metrics: Metrics,
-        sender: object,
+        reports: Reports,
         on_refused: Callable[[Channel], None],
     ) -> None:
-        self.sequence = Sequence(
-            registry,
-            ttl=broker.history_ttl * 1000,
-            tail=Tail(TAIL),
-            rest=concurrency.let_others_run,
-        )
-        self._refill = Refill(broker, self.sequence, lock=lock, metrics=metrics, sender=sender)
+        self.sequence = Sequence(registry, ttl=broker.history_ttl * 1000, tail=Tail(TAIL))
+        self._recovery = Recovery(broker, self.sequence, lock=lock, reports=reports)
         self._broker = broker
         self._registry = registry
         self._lock = lock
-        self._metrics = metrics
-        self._sender = sender
+        self._reports = reports
         #: The connection to read from, if there is one.
         self.feed: Feed | None = None
-        self._asked = Asked()
-        #: Called under the lock, for a channel that its members cannot hear.
+        self._acknowledgements = Acknowledgements()
+        #: Called under the lock, for a channel that Redis does not let its user hear.
         self._on_refused = on_refused
-        self._heard_at = self._moved_at = time.monotonic()
-        #: Whether the log has been told that there is no connection.
-        self._away = False
+        self._received_at = self._moved_at = time.monotonic()
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -89,25 +79,25 @@ class Reader:
         self._intend(channels, subscribe=False)
         self.sequence.forget(channels)
 
-    def maybe_begin(self, audience: Audience, members: Iterable[Member]) -> None:
-        """Let members of an audience begin, if all its channels are acknowledged."""
-        for channel in self._asked.refused & audience.channels:
-            # Those who heard it at first have not left yet.
+    def maybe_go_live(self, audience: Audience, members: Iterable[Subscription]) -> None:
+        """Let members of an audience go live, if all its channels are acknowledged."""
+        for channel in self._acknowledgements.refused & audience.channels:
+            # The clients that asked for it first have not left yet.
             self._on_refused(channel)
-        granted = self._asked.granted
+        granted = self._acknowledgements.granted
         if self.feed is None or not granted.keys() >= audience.channels:
             return
-        position, waited_until = self.sequence.position, None
+        position, subscribed_at = self.sequence.position, None
         if position is not None and self.sequence.tail.lags(audience.channels, position):
-            waited_until = max(granted[channel] for channel in audience.channels)
+            subscribed_at = max(granted[channel] for channel in audience.channels)
         for member in members:
-            member.go_live(position, waited_until=waited_until)
+            member.go_live(position, subscribed_at=subscribed_at)
 
     def _intend(self, channels: list[Channel], *, subscribe: bool) -> None:
         # Under the caller's lock: commands leave in the order in which the registry changed.
         if self.feed is None or not channels:
             return
-        if self._asked.intend(channels, subscribe=subscribe):
+        if self._acknowledgements.intend(channels, subscribe=subscribe):
             # Under gevent in the loop's next turn, so that a storm of clients is one command.
             concurrency.soon(self._send_intents)
 
@@ -118,7 +108,7 @@ class Reader:
             if feed is None:
                 return
             try:
-                for subscribe, channels in self._asked.commands():
+                for subscribe, channels in self._acknowledgements.commands():
                     (feed.subscribe if subscribe else feed.unsubscribe)(channels)
             except BrokerError:
                 # Only the reader reconnects; closing wakes it.
@@ -140,7 +130,7 @@ class Reader:
                 self._lose(error)
             except Exception as error:
                 # Nothing that arrives may end the reader; what it was is in the log.
-                log.exception("The reader failed, and connects again.")
+                log.exception("The reader failed; reconnecting.")
                 self._lose(error)
             finally:
                 if feed is not None:
@@ -155,7 +145,7 @@ class Reader:
             wanted = self._registry.channels
             if self._broker.numbered:
                 wanted.append(Channel(TICKS))
-            self._asked.begin(wanted)
+            self._acknowledgements.begin(wanted)
             self.feed = feed
             feed.subscribe(wanted)
         missing = set(wanted)
@@ -172,36 +162,27 @@ class Reader:
                 early.append(received)
             if self._stopped.is_set() or (missing and deadline.passed):
                 raise BrokerError(f"Redis did not acknowledge {len(missing)} channels in time.")
-        self._heard_at = time.monotonic()
-        if self._away:
-            log.warning("The connection for events is back.")
-        self._away = False
-        self._metrics.count("connected")
-        signals.tell(signals.broker_connected, self._sender, seconds=time.monotonic() - started)
+        self._received_at = time.monotonic()
+        self._reports.connected(time.monotonic() - started)
         return early
 
     def _lose(self, error: Exception) -> None:
         with self._lock:
             self.feed = None
-            self._asked.begin()
+            self._acknowledgements.begin()
         if not self._stopped.is_set():
-            self._metrics.count("lost")
-            # Once for each outage; what follows are the attempts to end it.
-            if not self._away:
-                log.warning("The connection for events is lost, and is made again: %s", error)
-            self._away = True
-            signals.tell(signals.broker_lost, self._sender, exception=error)
+            self._reports.lost(error)
 
     def _receive(self, received: list[Received]) -> None:
-        """Take in a batch: put each message to those who hear it, then write once to each."""
+        """Take in a batch: put each message to its audiences, then offer once to each client."""
         if received:
-            self._heard_at = time.monotonic()
+            self._received_at = time.monotonic()
         while received:
             before = self.sequence.position
             with self._lock:
                 received = self._take_in(received)
             if self.sequence.position != before:
-                self._moved_at = self._heard_at
+                self._moved_at = self._received_at
             if received:
                 # Outside the lock, as it reads from Redis; order holds, as only we deliver.
                 self._fill("gap")
@@ -218,26 +199,27 @@ class Reader:
                     break
                 self.sequence.route(item)
             elif isinstance(item, Acknowledgement):
-                # What came before belongs before whoever begins here.
+                # Flush first: a client that goes live at this acknowledgement must not receive
+                # earlier messages.
                 offered += self.sequence.flush()
                 self._acknowledge(item.channel)
             elif isinstance(item, Refusal):
                 self._refuse(item.channels)
         offered += self.sequence.flush()
-        self._metrics.count("offered", offered)
+        self._reports.offered(offered)
         return rest
 
     def _acknowledge(self, channel: Channel) -> None:
-        if self._asked.answered(channel) and channel in self._registry:
-            self._asked.granted[channel] = time.monotonic()
+        if self._acknowledgements.answered(channel) and channel in self._registry:
+            self._acknowledgements.granted[channel] = time.monotonic()
             self.sequence.tail.acknowledged(channel)
             for audience in self._registry.listening(channel):
-                self.maybe_begin(audience, audience.members)
+                self.maybe_go_live(audience, audience)
 
     def _refuse(self, channels: list[Channel]) -> list[Channel]:
-        """Give up what Redis does not let its user hear; return what is settled with that.
+        """Give up channels that Redis does not let its user hear; return those that are settled.
 
-        It refuses a command as a whole, so several channels are asked for again one by one.
+        Redis refuses a command as a whole, so several channels are asked for again one by one.
         """
         assert self.feed is not None
         again = [c for c in channels if c in self._registry or c.name == TICKS]
@@ -249,21 +231,23 @@ class Reader:
             self.feed.subscribe([channel])
         settled = [channel for channel in channels if channel not in again]
         for channel in settled:
-            if self._asked.answered(channel) and channel in self._registry:
-                self._asked.refused.add(channel)
+            if self._acknowledgements.answered(channel) and channel in self._registry:
+                self._acknowledgements.refused.add(channel)
                 self._on_refused(channel)
         return settled
 
     def _fill(self, reason: str) -> None:
-        heard = [c for c in self._registry.channels if c not in self._asked.refused]
-        self._refill.run(heard, reason)
+        with self._lock:
+            refused = self._acknowledgements.refused
+            channels = [c for c in self._registry.channels if c not in refused]
+        self._recovery.run(channels, reason)
 
     @property
-    def silence(self) -> float:
+    def idle_for(self) -> float:
         """Seconds since anything came from Redis."""
-        return time.monotonic() - self._heard_at
+        return time.monotonic() - self._received_at
 
     @property
-    def stillness(self) -> float:
+    def stalled_for(self) -> float:
         """Seconds since the position moved: acknowledgements, and what has no id, leave it."""
         return time.monotonic() - self._moved_at

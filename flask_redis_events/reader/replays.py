@@ -1,8 +1,9 @@
-"""History for those who come back, read once however many they are.
+"""Serve history to reconnecting clients; each position is read from Redis once, however many ask.
 
-Two thousand clients that lost the same worker come back together with the same few positions.
-What this worker has heard itself, it has in memory; what is older is read from Redis once for each
-set of channels and position, and completed from memory for those who come a little later.
+Two thousand clients that lost the same worker come back together with the same few positions.  Most
+of them are served from this worker's memory (`sequence.recall`).  For the others history is read
+from Redis once for each set of channels and position, and completed from memory for those clients
+that come a little later.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from typing import Protocol
+from collections.abc import Collection
 
 from ..broker.base import Broker, Snapshot
 from ..channels import Channel
-from ..clients.subscription import Subscription
+from ..clients import Subscription
 from ..concurrency import Deadline
 from ..exceptions import BrokerError
-from ..metrics import Metrics
-from ..wire.message import Message, Position
+from ..reports import Reports
+from ..wire import Position
+from .sequence import Sequence
 
 #: How many snapshots are kept, and for how many seconds.
 KEPT = 32
@@ -27,23 +29,7 @@ KEPT_FOR = 5.0
 Key = tuple[frozenset[Channel], Position]
 
 
-class Memory(Protocol):
-    """What this worker heard itself."""
-
-    @property
-    def losses(self) -> int:
-        """How often it saw that something was lost: what was read before holds no more."""
-
-    def recall(
-        self, channels: frozenset[Channel], cursor: Position
-    ) -> tuple[list[Message], Position] | None:
-        """Return what came after the cursor, and the position up to which that is all."""
-
-    def vouch(self, inbox: Subscription, channels: frozenset[Channel], position: Position) -> None:
-        """Take note that the channels were subscribed to at this position, for the inbox."""
-
-
-class _Flight:
+class _Reading:
     """One reading of history, for all who need the same."""
 
     def __init__(self, losses: int) -> None:
@@ -56,88 +42,108 @@ class _Flight:
 
 
 class Replays:
-    """Replays for subscriptions that are live and held."""
+    """Replays for subscriptions that are live and held.  `lock` guards the sequence."""
 
-    def __init__(self, broker: Broker, memory: Memory, metrics: Metrics) -> None:
+    def __init__(
+        self, broker: Broker, sequence: Sequence, *, lock: threading.RLock, reports: Reports
+    ) -> None:
         self._broker = broker
-        self._memory = memory
-        self._metrics = metrics
-        # Guards the flights.
+        self._sequence = sequence
+        self._sequence_lock = lock
+        self._reports = reports
+        # Guards the readings.
         self._lock = threading.Lock()
-        self._flights: OrderedDict[Key, _Flight] = OrderedDict()
+        self._readings: OrderedDict[Key, _Reading] = OrderedDict()
 
-    def from_memory(self, channels: frozenset[Channel], cursor: Position) -> Snapshot | None:
-        """Return what came after the cursor, if this worker heard all of it."""
-        found = self._memory.recall(channels, cursor)
-        if found is None:
-            return None
-        self._metrics.count("replayed", reason="memory")
-        return Snapshot(found[1], found[0], {})
+    def from_memory(self, channels: Collection[Channel], cursor: Position) -> Snapshot | None:
+        """Return what came after the cursor, if this worker received all of it."""
+        with self._sequence_lock:
+            snapshot = self._sequence.recall(channels, cursor)
+        if snapshot is not None:
+            self._reports.replayed("memory")
+        return snapshot
 
     def after(
-        self, inbox: Subscription, channels: frozenset[Channel], cursor: Position
+        self, subscription: Subscription, channels: frozenset[Channel], cursor: Position
     ) -> Snapshot:
-        """Return what came after the cursor; its clock is not before the inbox's floor."""
+        """Return what came after the cursor; the clock is not before the subscription's floor."""
         key = (channels, cursor)
         while True:
-            remembered = self.from_memory(channels, cursor)
-            if remembered is not None:
-                return remembered
-            flight, mine = self._board(key, inbox)
+            reading, mine = self._join(key, subscription)
             if mine:
-                return self._read(key, flight, inbox)
-            flight.done.wait()
-            if flight.error is not None:
-                # Together, too: one after the other, the last would wait for all.
-                raise flight.error
-            shared = self._complete(flight.snapshot, inbox, channels)
-            if shared is not None:
-                self._metrics.count("replayed", reason="shared")
-                return shared
-            self._leave(key, flight)
+                return self._read(key, reading, subscription)
+            reading.done.wait()
+            if reading.error is not None:
+                # All of them fail together: one after the other, the last would wait for all.
+                raise reading.error
+            snapshot = self._complete(reading.snapshot, subscription, channels)
+            if snapshot is not None:
+                self._reports.replayed("shared")
+                return snapshot
+            self._forget(key, reading)
 
-    def _board(self, key: Key, inbox: Subscription) -> tuple[_Flight, bool]:
-        """Return the flight that goes our way, and whether we have to fly it."""
+    def now(self, subscription: Subscription, channels: frozenset[Channel]) -> Position:
+        """Return Redis' clock, from which on this worker has everything of these channels."""
+        clock = self._broker.replay(()).clock
+        # Where nothing is emitted, the next client need not ask.
+        self._mark_complete(subscription, channels, clock)
+        return clock
+
+    def _join(self, key: Key, subscription: Subscription) -> tuple[_Reading, bool]:
+        """Return the reading that serves this subscription, and whether we have to carry it out."""
         # What was emitted between a reading and the SUBSCRIBE is in neither of them.
-        earliest, losses = inbox.waited_until or 0.0, self._memory.losses
+        earliest, losses = subscription.subscribed_at or 0.0, self._sequence.losses
         with self._lock:
-            flight = self._flights.get(key)
-            if flight is not None and not flight.fresh.passed:
-                if flight.began >= earliest and flight.losses == losses:
-                    return flight, False
-            flight = self._flights[key] = _Flight(losses)
-            while len(self._flights) > KEPT:
-                self._flights.popitem(last=False)
-            return flight, True
+            reading = self._readings.get(key)
+            if reading is not None and not reading.fresh.passed:
+                if reading.began >= earliest and reading.losses == losses:
+                    return reading, False
+            reading = self._readings[key] = _Reading(losses)
+            while len(self._readings) > KEPT:
+                self._readings.popitem(last=False)
+            return reading, True
 
-    def _read(self, key: Key, flight: _Flight, inbox: Subscription) -> Snapshot:
+    def _read(self, key: Key, reading: _Reading, subscription: Subscription) -> Snapshot:
+        channels, cursor = key
         try:
-            flight.snapshot = self._broker.replay(key[0], after=key[1])
-            self._memory.vouch(inbox, key[0], flight.snapshot.clock)
-            self._metrics.count("replayed", reason="history")
-            return flight.snapshot
+            reading.snapshot = self._broker.replay(channels, after=cursor)
+            self._mark_complete(subscription, channels, reading.snapshot.clock)
+            self._reports.replayed("history")
+            return reading.snapshot
         except BrokerError as error:
-            flight.error = error
+            reading.error = error
             raise
         finally:
-            if flight.snapshot is None:
-                self._leave(key, flight)
-            flight.done.set()
+            if reading.snapshot is None:
+                self._forget(key, reading)
+            reading.done.set()
 
     def _complete(
-        self, snapshot: Snapshot | None, inbox: Subscription, channels: frozenset[Channel]
+        self,
+        snapshot: Snapshot | None,
+        subscription: Subscription,
+        channels: frozenset[Channel],
     ) -> Snapshot | None:
         """Add what came after a snapshot that others read; None where that cannot be had."""
         if snapshot is None:
             return None
-        if inbox.floor is None or snapshot.clock >= inbox.floor:
+        if subscription.floor is None or snapshot.clock >= subscription.floor:
             return snapshot
-        later = self._memory.recall(channels, snapshot.clock)
+        with self._sequence_lock:
+            later = self._sequence.recall(channels, snapshot.clock)
         if later is None:
             return None
-        return Snapshot(later[1], [*snapshot.messages, *later[0]], snapshot.lost)
+        return Snapshot(later.clock, [*snapshot.messages, *later.messages], snapshot.lost)
 
-    def _leave(self, key: Key, flight: _Flight) -> None:
+    def _mark_complete(
+        self, subscription: Subscription, channels: frozenset[Channel], position: Position
+    ) -> None:
+        with self._sequence_lock:
+            # While it listens, none of its channels was given up.
+            if subscription.closed is None:
+                self._sequence.tail.mark_complete(channels, position)
+
+    def _forget(self, key: Key, reading: _Reading) -> None:
         with self._lock:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
+            if self._readings.get(key) is reading:
+                del self._readings[key]

@@ -6,23 +6,27 @@ of every channel at once how far this worker has come.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from ..broker.base import Delivery, Snapshot
 from ..channels import TICKS, Channel, matches
-from ..clients.registry import Audience, Registry
-from ..wire.message import Message, Position
+from ..clients import Audience, Registry
+from ..concurrency import Turn, let_others_run
+from ..wire import BEGINNING, Message, Position
+from ..wire.control import Loss
 from .tail import Tail
-
-#: A fan-out lets others run after so many clients.
-_TURN = 256
 
 
 class Sequence:
     """Routes messages to audiences, once and in order.  `ttl` is in milliseconds."""
 
     def __init__(
-        self, registry: Registry, *, ttl: float, tail: Tail, rest: Callable[[], None]
+        self,
+        registry: Registry,
+        *,
+        ttl: float,
+        tail: Tail,
+        rest: Callable[[], None] = let_others_run,
     ) -> None:
         #: The newest id of any channel; None until Redis' clock is known.
         self.position: Position | None = None
@@ -34,7 +38,7 @@ class Sequence:
         self._ttl = ttl
         self._rest = rest
         #: What is not newer came from history already.
-        self._floor = Position(0)
+        self._floor = BEGINNING
         #: The last message of each channel, to see by the next one's `prev` whether any is missing.
         self._last: dict[str, Position] = {}
         self._touched: dict[Audience, None] = {}
@@ -47,7 +51,7 @@ class Sequence:
         if id is None or prev is None or last is None or id <= self._floor:
             return False
         last = max(last, self._floor)
-        if self.position is not None and id.ms - last.ms >= self._ttl:
+        if self.position is not None and id.outlives(last, self._ttl):
             # Its history may have expired meanwhile: then `prev` is only a bound.
             last = max(last, self.position)
         return prev > last
@@ -62,7 +66,8 @@ class Sequence:
         if id is not None and (self.position is None or id > self.position):
             self._pass(message, id, heard=bool(heard))
         else:
-            # Foreign, or forged, as Redis gives out no older id: it comes once for each way.
+            # A foreign message, or a forged one, as Redis gives out no older id.  It comes once for
+            # each way.
             heard = [
                 one for one in self._registry.listening(via) if one.hears(via, message.channel)
             ]
@@ -84,27 +89,27 @@ class Sequence:
 
     def flush(self) -> int:
         """Offer each client what is pending for it, as one batch; return how many were offered."""
-        offered = 0
         # Taken first: what has been offered is not offered again, whatever becomes of this.
         touched, self._touched = self._touched, {}
-        for audience in touched:
-            batch = audience.flush()
-            for member in list(audience.members):
-                member.offer(batch)
-                offered += 1
-                if offered % _TURN == 0:
-                    self._rest()
-        return offered
+        turn = Turn(self._rest)
+        return sum([audience.flush(turn) for audience in touched])
+
+    def recall(self, channels: Collection[Channel], cursor: Position) -> Snapshot | None:
+        """Return what came after a cursor, as far as this worker has come; None if it lacks any."""
+        if self.position is None or cursor > self.position:
+            return None
+        messages = self.tail.after(channels, cursor)
+        return None if messages is None else Snapshot(self.position, messages, {})
 
     def refill(self, snapshot: Snapshot) -> list[str]:
         """Go on from a snapshot of what came after the position; return why clients were reset."""
         anew = self.position is None or "" in snapshot.lost
         if anew:
-            self._floor, self.position = Position(0), None
+            self._floor, self.position = BEGINNING, None
             self._last.clear()
         if anew or snapshot.lost:
             self._forget_all(snapshot.clock)
-        reasons = self._reset(snapshot)
+        reasons = self._reset(snapshot.lost, snapshot.clock)
         for message in snapshot.messages:
             self.route(Delivery(Channel(message.channel), message))
         self.flush()
@@ -130,8 +135,8 @@ class Sequence:
     def _forget_expired(self) -> None:
         if self.position is None:
             return
-        oldest = self.position.ms - self._ttl
-        for name in [name for name, last in self._last.items() if last.ms < oldest]:
+        oldest = self.position.earlier(self._ttl)
+        for name in [name for name, last in self._last.items() if last < oldest]:
             del self._last[name]
 
     def _note_fork(self, tick: Message) -> None:
@@ -139,23 +144,21 @@ class Sequence:
         word, _, id = tick.bare.strip().partition(b" ")
         position = Position.parse(id) if word == b":forked" else None
         if position is not None and not self.tail.saw(position) and self.position is not None:
-            self._reset(Snapshot(self.position, [], {"": (position, "forked")}))
+            self._reset({"": (position, "forked")}, self.position)
             self._forget_all(self.position)
 
-    def _reset(self, snapshot: Snapshot) -> list[str]:
-        """Tell those who missed something; each is judged by its own position."""
+    def _reset(self, lost: Mapping[str, tuple[Position, str]], clock: Position) -> list[str]:
+        """Tell those who missed something; each is judged by its own position.
+
+        Return a reason for each client that was told.
+        """
         reasons = []
-        for channel, (until, reason) in snapshot.lost.items():
-            restart = snapshot.clock if reason == "rolled back" else None
+        for channel, (until, reason) in lost.items():
+            loss = Loss(reason, until, restart=clock if reason == "rolled back" else None)
             for audience in self._hearing(channel):
-                for member in audience.members:
-                    if member.lose(until, reason, restart=restart):
-                        reasons.append(reason)
+                reasons += [reason] * audience.lose(loss)
         return reasons
 
-    def _hearing(self, channel: str) -> list[Audience]:
-        """Return the audiences of a channel; of all that Redis has where it is ''."""
-        if channel:
-            return list(self._registry.hearing(channel))
-        every = self._registry.audiences
-        return [one for one in every if not any(each.local for each in one.channels)]
+    def _hearing(self, channel: str) -> Collection[Audience]:
+        """Return the audiences of a channel; all of them where it is ""."""
+        return self._registry.hearing(channel) if channel else self._registry.audiences

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable
 
 from ..channels import Channel, matches
-from ..wire.message import Message, Position
+from ..wire import BEGINNING, NEVER, Message, Position
 
 
 class Tail:
@@ -23,7 +23,7 @@ class Tail:
         self._ids: list[Position] = []
         self._messages: list[Message] = []
         #: Everything after this is here, of the channels that were complete by then.
-        self._start = Position(0)
+        self._start = BEGINNING
         self._since: dict[Channel, Position] = {}
         #: Acknowledged, and no id has arrived since.
         self._fresh: set[Channel] = set()
@@ -45,10 +45,10 @@ class Tail:
             self._since.update(dict.fromkeys(self._fresh, id))
             self._fresh.clear()
 
-    def complete(self, channels: Iterable[Channel], position: Position) -> None:
+    def mark_complete(self, channels: Iterable[Channel], position: Position) -> None:
         """These channels were subscribed to when the clock was at this position."""
         for channel in channels:
-            if channel in self._fresh or position < self._since.get(channel, Position(0)):
+            if channel in self._fresh or position < self._since.get(channel, BEGINNING):
                 self._fresh.discard(channel)
                 self._since[channel] = position
 
@@ -80,13 +80,13 @@ class Tail:
 
     def lags(self, channels: Iterable[Channel], position: Position) -> bool:
         """Say whether a position may be older than the subscription to any of these channels."""
-        return any(position < self._since.get(channel, _NEVER) for channel in channels)
+        return any(position < self._since.get(channel, NEVER) for channel in channels)
 
     def after(self, channels: Collection[Channel], cursor: Position) -> list[Message] | None:
         """Return what came after the cursor on these channels; None where not all of it is here."""
         if cursor < self._start:
             return None
-        if any(cursor < self._since.get(channel, _NEVER) for channel in channels):
+        if any(cursor < self._since.get(channel, NEVER) for channel in channels):
             return None
         patterns = [channel.name for channel in channels if channel.pattern]
         names = {channel.name for channel in channels if not channel.pattern}
@@ -102,6 +102,3 @@ class Tail:
         self._start = max(self._start, self._ids[half - 1])
         self._size -= sum(len(message.frame) for message in self._messages[:half])
         del self._ids[:half], self._messages[:half]
-
-
-_NEVER = Position(2**62)

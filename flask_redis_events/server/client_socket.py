@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +11,6 @@ from .. import concurrency
 
 #: A client may send so many bytes into a stream before it is taken for gone.
 JUNK = 64 * 1024
-_UNGUARDED = contextlib.nullcontext()
 
 
 class ClientSocket:
@@ -32,7 +29,7 @@ class ClientSocket:
         self._plain = plain
         # Guards the descriptor: the server may close it as another thread looks, and give its
         # number to the next client.  Greenlets do not come between.
-        self._guard: Any = _UNGUARDED if concurrency.patched() else threading.Lock()
+        self._guard = concurrency.guard()
         self._kept = False
         self._readable: Any = None
         self._writable: Any = None

@@ -1,6 +1,7 @@
-"""What the WSGI server tells us: whether this worker goes on, and how to take a response over.
+"""All that knows gunicorn: whether its worker goes on, and how to take a response over from it.
 
 Everything here is optional: under a server that we do not know, streams work and nothing drains.
+The attributes are those of gunicorn 23 to 27 (`gunicorn/workers/base_async.py`, `http/wsgi.py`).
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 from .. import concurrency
+from .client_socket import ClientSocket
 
 log = logging.getLogger("flask_redis_events")
 
@@ -57,50 +59,146 @@ def warn_if_unfit() -> None:
 
 
 class Takeover:
-    """What is needed to go on with a response that gunicorn takes for finished.
+    """A response that gunicorn's gevent worker begins, and the hub goes on with.
 
-    Of the request it keeps what the line in the access log needs, and no more: a worker may hold
-    ten thousand of these for hours.
+    gunicorn writes the head and the first frames.  Then its response object is made to write
+    nothing more, and for gunicorn the body ends; the hub writes to a descriptor of the connection
+    that it keeps.  The access log's line, the statsd count and `post_request`, which gunicorn would
+    have made then, are made when the stream is over.
     """
 
-    __slots__ = ("_environ", "_headers", "_sent", "_status", "_worker", "chunked")
+    __slots__ = ("_environ", "_request", "_response", "_worker", "chunked")
 
-    def __init__(self, response: Any, environ: Mapping[str, Any]) -> None:
-        self.chunked: bool = response.chunked
-        worker = _worker()
-        # Older gunicorns do not say; their logger writes no line all the same.
-        logs = worker is not None and getattr(worker.log, "access_log_enabled", True)
-        self._worker = worker if logs else None
-        if self._worker is None:
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self._environ: Mapping[str, Any] = environ
+        self._response: Any = None
+        self._request: Any = None
+        self._worker: Any = None
+        #: Whether the body is framed in chunks (HTTP/1.1), or ends with the connection.
+        self.chunked = False
+
+    @classmethod
+    def of(cls, environ: dict[str, Any]) -> Takeover | None:
+        """Return what may take this request's response over; None under any other server."""
+        worker, ggevent = _worker(), sys.modules.get("gunicorn.workers.ggevent")
+        if ggevent is None or type(worker) is not ggevent.GeventWorker:
+            return None
+        if not concurrency.patched() or environ.get("REQUEST_METHOD") != "GET":
+            return None
+        return cls(environ)
+
+    def watch(self, start_response: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a `start_response` that finds gunicorn's response, whatever stands in between.
+
+        PEP 3333 has `start_response` return the server's `write`, which is a method of gunicorn's
+        response.  A middleware that only passes on, or adds a header, returns it as well.
+        """
+
+        def watching(*args: Any, **kwargs: Any) -> Any:
+            write = start_response(*args, **kwargs)
+            self._response = getattr(write, "__self__", None)
+            return write
+
+        return watching
+
+    def take(self, given: int, client: ClientSocket) -> bool:
+        """Take the response over after `given` bytes of its body; False where that cannot be.
+
+        That is the case where a middleware holds back or changes what it is given, which shows in
+        the number of bytes that gunicorn has written.
+        """
+        response = self._response
+        wsgi = sys.modules.get("gunicorn.http.wsgi")
+        if wsgi is None or type(response) is not wsgi.Response or response.sent != given:
+            return False
+        if response.response_length is not None or not client.keep():
+            return False
+        self.chunked = response.chunked
+        self._worker = _worker()
+        _postpone_reports(self._worker)
+        # Nothing but the hub may write from here on: not gunicorn the end of the body, nor a
+        # middleware what it would add to it.
+        response.chunked = False
+        response.write = _discard
+        response.force_close()
+        response.goes_on = True
+        self._keep_what_reports_need(response)
+        return True
+
+    def _keep_what_reports_need(self, response: Any) -> None:
+        """Keep of the request no more than its reports need.
+
+        A worker may hold ten thousand of these for hours.
+        """
+        worker = self._worker
+        if _has_hook(worker) or not _is_usual(worker.log):
+            # An application's own hook or logger may look at anything.
+            self._request, self._response = response.req, response
             return
-        named = _named(worker.cfg.access_log_format)
-        self._status = sys.intern(response.status)
-        self._sent = response.sent
-        self._environ = {
-            name: value
-            for name, value in environ.items()
-            if isinstance(value, str) and (name in _LOGGED or name.lower() in named)
-        }
-        given = (response.req.headers, response.headers)
-        self._headers = [[h for h in headers if h[0].lower() in named] for headers in given]
+        self._response = SimpleNamespace(
+            status=sys.intern(response.status), sent=response.sent, headers=[]
+        )
+        named: frozenset[str] = frozenset()
+        if getattr(worker.log, "access_log_enabled", True):
+            named = _named(worker.cfg.access_log_format)
+            given = (response.req.headers, response.headers)
+            asked, answered = ([h for h in headers if h[0].lower() in named] for headers in given)
+            self._request, self._response.headers = SimpleNamespace(headers=asked), answered
+            self._environ = {
+                name: value
+                for name, value in self._environ.items()
+                if isinstance(value, str) and (name in _LOGGED or name.lower() in named)
+            }
+        else:
+            self._environ = {}
 
-    def log(self, seconds: float, sent: int) -> None:
-        """Write the line that gunicorn would have written at the end of the response."""
-        if self._worker is None:
-            return
-        asked, answered = self._headers
-        response = SimpleNamespace(status=self._status, sent=self._sent + sent, headers=answered)
-        request = SimpleNamespace(headers=asked)
-        self._worker.log.access(response, request, self._environ, timedelta(seconds=seconds))
+    def report(self, seconds: float, sent: int) -> None:
+        """Report the end of the response as gunicorn would; `sent` more bytes were written."""
+        worker, response = self._worker, self._response
+        response.sent += sent
+        response.goes_on = False
+        worker.log.access(response, self._request, self._environ, timedelta(seconds=seconds))
+        if _has_hook(worker):
+            try:
+                worker.cfg.post_request(worker, self._request, self._environ, response)
+            except Exception:
+                worker.log.exception("Exception in post_request hook")
 
 
-#: Marks a request whose response goes on when gunicorn logs it.
-_GOES_ON = "flask_redis_events.goes_on"
+def _discard(data: bytes) -> None:
+    """Write nothing: the response is not gunicorn's any more."""
 
 
-def _has_ended(record: logging.LogRecord) -> bool:
-    """Keep a response's line out of the access log until the response ends."""
-    return not isinstance(record.args, Mapping) or f"{{{_GOES_ON}}}e" not in record.args
+def _postpone_reports(worker: Any) -> None:
+    """Let gunicorn report nothing of a response that goes on; done once for each worker."""
+    access = worker.log.access
+    if getattr(access, "postpones", False):
+        return
+
+    def access_at_the_end(response: Any, request: Any, environ: Any, duration: timedelta) -> None:
+        if not getattr(response, "goes_on", False):
+            access(response, request, environ, duration)
+
+    access_at_the_end.postpones = True  # type: ignore[attr-defined]
+    worker.log.access = access_at_the_end
+    if _has_hook(worker):
+        hook = worker.cfg.post_request
+
+        def post_request(worker: Any, request: Any, environ: Any, response: Any) -> None:
+            if not getattr(response, "goes_on", False):
+                hook(worker, request, environ, response)
+
+        worker.cfg.set("post_request", post_request)
+
+
+def _has_hook(worker: Any) -> bool:
+    setting = worker.cfg.settings["post_request"]
+    return bool(setting.get() is not setting.default)
+
+
+def _is_usual(logger: Any) -> bool:
+    """Say whether it is one of gunicorn's own loggers, of which we know what they look at."""
+    return type(logger).__module__ in ("gunicorn.glogging", "gunicorn.instrument.statsd")
 
 
 #: What gunicorn's log takes from a request, whatever the format of the line.
@@ -123,28 +221,3 @@ _LOGGED = frozenset(
 def _named(line_format: str) -> frozenset[str]:
     """Return the headers and variables that a format names: `%({user-agent}i)s`, `%({x}e)s`."""
     return frozenset(name.lower() for name in re.findall(r"%\(\{([^}]*)\}[ioe]\)", line_format))
-
-
-def let_go(response: Any, environ: dict[str, Any]) -> None:
-    """Let gunicorn end a body with nothing, log nothing, and close its own descriptor only."""
-    response.chunked = False
-    response.force_close()
-    environ[_GOES_ON] = True
-    access_log = getattr(_worker().log, "access_log", None)
-    if access_log is not None:
-        access_log.addFilter(_has_ended)  # once, however often
-
-
-def gunicorn_response(environ: Mapping[str, Any], start_response: Any) -> Any:
-    """Return gunicorn's own response object, where its gevent worker can do without it.
-
-    Not where a middleware has put itself in between, nor where the connection is not plain HTTP/1.
-    """
-    response = getattr(start_response, "__self__", None)
-    wsgi = sys.modules.get("gunicorn.http.wsgi")
-    ggevent = sys.modules.get("gunicorn.workers.ggevent")
-    if wsgi is None or ggevent is None or type(response) is not wsgi.Response:
-        return None
-    if type(_worker()) is not ggevent.GeventWorker or not concurrency.patched():
-        return None
-    return response if environ.get("REQUEST_METHOD") == "GET" else None

@@ -1,30 +1,28 @@
 """The callback contract: a value is sent, None skips, False ends the stream for good.
 
-Callbacks run in a short app context each, so that what they open (a database session) is closed
-again at once.  One that raises is logged, counted, and its message skipped.
+Each callback runs in a short app context of its own, so that what it opens (a database session) is
+closed again at once.  A callback that raises is logged and counted, and its message is skipped.
 """
 
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from flask import Flask
 
-from .. import concurrency, signals
+from .. import concurrency
+from ..endings import Ending
 from ..exceptions import ConfigError
-from ..hub import Hub
 from ..options import Options
-from ..wire.message import Message, Position
-from ..wire.sse import ServerSentEvent
-
-log = logging.getLogger("flask_redis_events")
+from ..reports import Reports
+from ..wire import Position, ServerSentEvent, sse
+from ..wire.message import number
 
 
 def check_function(what: str, function: object) -> None:
-    """Raise `ConfigError` unless it is what can be called here."""
+    """Raise `ConfigError` unless `function` is a plain callable (async is refused)."""
     if not callable(function):
         raise ConfigError(f"{what} must be a function, not {function!r}.")
     for code in _code(function):
@@ -33,7 +31,7 @@ def check_function(what: str, function: object) -> None:
 
 
 def is_generator(function: object) -> bool:
-    """Say whether calling it makes a generator."""
+    """Say whether calling the function makes a generator."""
     return any(map(inspect.isgeneratorfunction, _code(function)))
 
 
@@ -52,7 +50,7 @@ class StreamEvent:
         self.channels = tuple(channels)
         #: The id that the browser came back with; None on a first connect.
         self.last_event_id = last_event_id
-        self._sent: list[ServerSentEvent] = []
+        self._sent: list[ServerSentEvent] | None = None
         self._terminated = False
 
     def message(
@@ -63,7 +61,8 @@ class StreamEvent:
         retry: int | None = None,
     ) -> None:
         """Send a value before whatever the callback returns.  `retry` is in milliseconds."""
-        self._sent.append(ServerSentEvent(data, event=event, id=id, retry=retry))
+        sent = ServerSentEvent(data, event=event, id=id, retry=retry)
+        self._sent = [*(self._sent or ()), sent]
 
     def terminate(self) -> None:
         """End the stream for good when the callback returns, as returning False does."""
@@ -71,20 +70,20 @@ class StreamEvent:
 
     def collect(self) -> tuple[list[ServerSentEvent], bool]:
         """Return what was sent since the last call, and whether the stream is to end."""
-        sent, self._sent = self._sent, []
-        terminated, self._terminated = self._terminated, False
+        sent, terminated = self._sent or [], self._terminated
+        self._sent, self._terminated = None, False
         return sent, terminated
 
 
 class Runner:
     """Runs an application's functions for one stream, and makes frames of what they say."""
 
-    __slots__ = ("_default", "app", "ended", "event", "finalizers", "hub")
+    __slots__ = ("_default", "app", "ended", "event", "finalizers", "reports")
 
-    def __init__(self, hub: Hub, app: Flask, event: StreamEvent) -> None:
-        self.hub = hub
+    def __init__(self, app: Flask, event: StreamEvent, reports: Reports) -> None:
         self.app = app
         self.event = event
+        self.reports = reports
         #: Whether the application has ended the stream.
         self.ended = False
         #: What the application gave to `Response.call_on_close`.
@@ -100,18 +99,18 @@ class Runner:
     ) -> bytes:
         """Call with the arguments, and return the frames to send.
 
-        `position` becomes the id of the last one: a client that gets only the first of them gets
-        all of them again.  `name` is the event's, for a returned value that brings none.
+        `position` becomes the id of the last frame, so that a client which gets only the first of
+        them gets all of them again.  `name` is the event's, for a returned value that brings none.
         """
         try:
             with self.app.app_context():
                 value = function(*args)
             return self.frames(value, position=position, name=name)
         except BaseException as error:
-            # A gevent.Timeout and SystemExit are no Exception, and not to end what goes on here.
-            if concurrency.ends_us(error):
+            # A gevent.Timeout and SystemExit are no Exception, and must not end what goes on here.
+            if concurrency.is_exit(error):
                 raise
-            # What it had sent is skipped with its message; that it terminated is not.
+            # What the function had sent is skipped with its message; that it terminated is not.
             self.ended = self.ended or self.event.collect()[1]
             self.failed(error)
             return b""
@@ -120,30 +119,26 @@ class Runner:
         self, value: Any, *, position: Position | None = None, name: str | None = None
     ) -> bytes:
         """Make the frames of all that was sent, and of a returned value."""
-        events, terminated = self.event.collect()
-        self.ended = self.ended or terminated or value is False
+        sent, terminated = self.event.collect()
+        if terminated or value is False:
+            self.ended = True
         if isinstance(value, ServerSentEvent):
-            events.append(value)
-        elif value is not None and value is not False:
-            events.append(ServerSentEvent(value, event=name))
-        encoded = [event.encode(default=self._default) for event in events]
-        if encoded and position is not None and events[-1].id is None:
-            encoded[-1] = Message.numbered("", encoded[-1], position).frame
-        return b"".join(encoded)
+            sent.append(value)
+        frames = [event.encode(default=self._default) for event in sent]
+        own_id = sent[-1].id if sent else None
+        if value is not None and value is not False and not isinstance(value, ServerSentEvent):
+            frames.append(sse.encode(sse.dumps(value, default=self._default), event=name))
+            own_id = None
+        if frames and position is not None and own_id is None:
+            frames[-1] = number(frames[-1], position)
+        return b"".join(frames)
 
-    def report_end(self, options: Options, reason: str, seconds: float) -> None:
-        """Count and tell that the stream is over."""
-        self.hub.metrics.count("closed", reason=reason)
+    def report_end(self, options: Options, ending: Ending, seconds: float) -> None:
+        """Tell the application, and all who want to know, that the stream is over."""
         if options.on_close is not None:
-            self._call_in_vain(options.on_close, self.event, reason)
+            self._call_in_vain(options.on_close, self.event, ending.reason)
         self.finalize()
-        signals.tell(
-            signals.stream_closed,
-            self.app,
-            channels=self.event.channels,
-            reason=reason,
-            seconds=seconds,
-        )
+        self.reports.closed(self.event.channels, ending, seconds)
 
     def finalize(self) -> None:
         """Call what the application wants to have called at the end of the response."""
@@ -160,9 +155,5 @@ class Runner:
         self.call(say_nothing)
 
     def failed(self, error: BaseException) -> None:
-        """Log and count an error of the application's."""
-        self.hub.metrics.count("callback_failed")
-        log.error("A callback on %s failed.", ", ".join(self.event.channels), exc_info=error)
-        signals.tell(
-            signals.callback_failed, self.app, channels=self.event.channels, exception=error
-        )
+        """Report an error of the application's."""
+        self.reports.callback_failed(self.event.channels, error)

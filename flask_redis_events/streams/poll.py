@@ -1,168 +1,103 @@
 """`serverEvent()`: a function that is called again and again, and what it returns is sent.
 
-Each stream calls its own; with `shared`, one producer in each worker calls it for all of them.
+A poll is a producer with a clock in place of an inbox.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from .. import concurrency
-from ..channels import local_channel
-from ..clients.subscription import Subscription
-from ..options import Options
-from ..wire import control
-from ..wire.message import Batch, Message
+from .. import concurrency, endings
+from ..clients import Audience, Subscription
+from ..hub import Hub
+from ..wire import Batch, Message, Position, control
 from .callbacks import Runner, StreamEvent
-from .stream import Stream
-
-#: Seconds after which a shared producer that nobody listens to is forgotten.
-IDLE = 60.0
+from .source import Source
 
 OnPoll = Callable[[StreamEvent], Any]
 
 
-class PollStream(Stream):
-    """Calls `function` at once and then every `interval` seconds, for this client alone."""
+class Poll(Source):
+    """Calls `function` at once and then every `interval` seconds, for one client alone."""
+
+    __slots__ = ("_due", "_function", "_interval", "_runner", "_scheduled", "_target")
 
     def __init__(
         self,
+        hub: Hub,
         runner: Runner,
-        mailbox: Subscription,
-        options: Options,
-        environ: dict[str, Any],
-        *,
         function: OnPoll,
-    ) -> None:
-        super().__init__(runner, mailbox, options, environ)
-        self._function = function
-
-    def _live(self) -> Iterator[bytes]:
-        self.begun = True
-        yield control.ready(None, retry=self.hub.settings.retry).data + self._opening()
-        due = time.monotonic()
-        while not self.runner.ended:
-            frames = self.runner.call(self._function, self.runner.event)
-            if frames:
-                yield frames
-            due = max(due + self.options.interval, time.monotonic())
-            while not self.runner.ended:
-                # At least one look at the mailbox, however long the function took.
-                waiting = self.mailbox.take(max(0.0, due - time.monotonic()))
-                if waiting:
-                    yield self._render(waiting)
-                if time.monotonic() >= due:
-                    break
-        self._end(None)
-        yield from self._forward()
-
-
-class SharedPollStream(Stream):
-    """Hears what one producer of this worker makes for all streams of the same key."""
-
-    def __init__(
-        self,
-        runner: Runner,
-        mailbox: Subscription,
-        options: Options,
-        environ: dict[str, Any],
+        interval: float,
         *,
-        producer: Producer,
+        client: Subscription,
+        target: Subscription | Audience | None = None,
     ) -> None:
-        super().__init__(runner, mailbox, options, environ)
-        self._producer = producer
-
-    @property
-    def shareable(self) -> bool:
-        return True
-
-    def _live(self) -> Iterator[bytes]:
-        self._producer.join(self.mailbox)
-        self.release = self._producer.leave
-        self.begun = True
-        yield control.ready(None, retry=self.hub.settings.retry).data + self._opening()
-        yield from self._forward()
-
-
-class Producer:
-    """Calls a function while anybody listens; newcomers get its last value at once."""
-
-    def __init__(self, runner: Runner, function: OnPoll, interval: float) -> None:
-        self.channel = local_channel()
+        super().__init__(hub, client, client)
         self._runner = runner
         self._function = function
         self._interval = interval
-        # The hub's lock guards all below.
-        self._members = 0
-        self._wanted_at = time.monotonic()
-        self._latest: Batch | None = None
-        self._running = False
-        self._wake = threading.Event()
+        self._target = target or client
+        self._due = 0.0
+        #: Whether the pool will work for it, or does.
+        self._scheduled = False
 
     @property
-    def idle(self) -> bool:
-        """Whether nobody has listened for a while; it would work again if somebody did."""
-        return self._wanted_at + IDLE < time.monotonic() and not self._members
+    def over(self) -> bool:
+        """Whether the function is called no more."""
+        return self.client.closed is not None
 
-    def join(self, mailbox: Subscription) -> None:
-        """Let a mailbox of the producer's channel hear it from now on."""
-        hub = self._runner.hub
-        with hub.lock:
-            self._members += 1
-            hub.listen(mailbox)
-            if self._latest is not None:
-                mailbox.offer(self._latest)
-            if not self._running:
-                self._running = True
-                self._runner.ended = False
-                concurrency.spawn("poll", self._run)
+    def open(self) -> None:
+        """There is nothing to listen to."""
+
+    def begin(self, floor: Position | None, history: Iterable[Batch]) -> None:
+        self._due = time.monotonic()
+        self.schedule()
 
     def leave(self) -> None:
-        """Count one member less."""
-        with self._runner.hub.lock:
-            self._members -= 1
-            self._wanted_at = time.monotonic()
-            if not self._members:
-                self._wake.set()
+        """There was nothing to listen to."""
 
-    def _run(self) -> None:
-        hub = self._runner.hub
-        due = time.monotonic()
-        while True:
+    def schedule(self) -> None:
+        """See to it that somebody calls the function."""
+        if not concurrency.patched():
+            self.client.notify()
+        elif not self._scheduled:
+            self._scheduled = True
+            self.hub.pool.add(self)
+
+    def tick(self, now: float) -> float | None:
+        """It is time: the ticker calls this."""
+        self.schedule()
+        return None
+
+    @property
+    def has_work(self) -> bool:
+        return not self.over and time.monotonic() >= self._due
+
+    @property
+    def seconds_left(self) -> float:
+        return max(0.0, self._due - time.monotonic())
+
+    def work(self) -> bool:
+        try:
+            if self.has_work:
+                self._call()
+        finally:
+            self._scheduled = False
+        return False
+
+    def _call(self) -> None:
+        # A client that does not read is not called for: its next value is as good as this one.
+        if self.client.has_room:
             frames = self._runner.call(self._function, self._runner.event)
-            with hub.lock:
-                if frames:
-                    self._latest = Batch([Message("", frames)])
-                    hub.spread(self.channel, self._latest)
-                if self._runner.ended:
-                    hub.dismiss(self.channel, "ended", last=control.end(None))
-            due = max(due + self._interval, time.monotonic())
-            self._wake.wait(due - time.monotonic())
-            with hub.lock:
-                self._wake.clear()
-                if self._runner.ended and hub.heard(self.channel):
-                    # By those who came since then: it begins anew for them.
-                    self._runner.ended = False
-                if not self._members or self._runner.ended:
-                    self._running = False
-                    self._latest = None
-                    return
+            if frames:
+                self._send(Batch([Message("", frames)]))
+        self._due = max(self._due + self._interval, time.monotonic())
+        if self._runner.ended:
+            self._target.close(endings.ENDED, last=control.end(None))
+        elif not self.over and concurrency.patched():
+            self.hub.keep_time(self, self._due, exact=True)
 
-
-class Producers:
-    """The shared producers of one worker, by key."""
-
-    def __init__(self) -> None:
-        self._producers: dict[Hashable, Producer] = {}
-
-    def get(self, key: Hashable, make: Callable[[], Producer]) -> Producer:
-        """Return the producer of a key; the first one who asks makes it."""
-        self._forget_idle()
-        return self._producers.setdefault(key, make())
-
-    def _forget_idle(self) -> None:
-        for key in [key for key, producer in self._producers.items() if producer.idle]:
-            del self._producers[key]
+    def _send(self, batch: Batch) -> None:
+        self._target.offer(batch)

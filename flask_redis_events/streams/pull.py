@@ -1,35 +1,37 @@
 """Streams whose view returns a generator function: it is handed the messages, and pulls them.
 
-The generator runs in a greenlet of its own, as it may wait for a message while the stream has a
-heartbeat to send.  It cannot get ahead of what it says: a frame's id is that of the last message
-taken before it, so what it has only gathered so far is given again to a client that comes back.
-Nor does it run ahead of its client: while that does not read, what comes waits in the inbox, and a
-full inbox does what the stream's overflow policy says.
+The generator runs in a greenlet of its own, because it may wait for a message while the stream has
+a heartbeat to send.  It cannot get ahead of what it says: a frame's id is that of the last message
+taken before it, so what the generator has only gathered so far is given again to a client that
+comes back.  Nor does it run ahead of its client: while the client does not read, messages wait in
+the inbox, and a full inbox does what the stream's overflow policy says.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from flask import Flask
 from flask.ctx import AppContext
 
-from .. import concurrency
-from ..clients.subscription import Subscription
+from .. import concurrency, endings
+from ..clients import Subscription
 from ..concurrency import Deadline
+from ..endings import Ending
 from ..exceptions import SubscriptionClosed
-from ..options import Options
-from ..wire.message import Batch, Message, Position
+from ..hub import Hub
+from ..wire import Batch, Message, Position, control
 from .callbacks import Runner
-from .channel_stream import ChannelStream
+from .source import Source
 
 
 class Messages:
     """What a generator function is handed: its stream's messages, to wait for and to iterate over.
 
-    Where the stream is over, waiting raises `GeneratorExit`, as closing the generator would.
+    Once the stream is over, waiting raises `GeneratorExit`, as closing the generator would.
     """
 
     def __init__(self, app: Flask, inbox: Subscription, pass_on: Callable[[Batch], object]) -> None:
@@ -105,65 +107,79 @@ class Messages:
                 return
 
 
-class PullStream(ChannelStream):
-    """A stream that a generator function fills."""
+class Pull(Source):
+    """A generator function that makes what one client is sent."""
+
+    __slots__ = ("_function", "_room", "_runner")
 
     def __init__(
         self,
+        hub: Hub,
         runner: Runner,
-        mailbox: Subscription,
-        options: Options,
-        environ: dict[str, Any],
-        *,
-        inbox: Subscription,
         function: Callable[[Messages], Generator[Any, None, None]],
+        *,
+        client: Subscription,
+        inbox: Subscription,
     ) -> None:
-        super().__init__(runner, mailbox, options, environ)
-        self.inbox = inbox
+        super().__init__(hub, client, inbox)
+        inbox.owner = self
+        self._runner = runner
         self._function = function
+        #: Set when the client has room, or is closed; made when the generator waits for that.
+        self._room: threading.Event | None = None
 
-    def _live(self) -> Iterator[bytes]:
-        yield from self._begin()
-        concurrency.spawn("pull", self._pump)
-        yield from self._forward()
+    # -- what a stream asks of its source ----------------------------------------------------------
 
-    def _listen(self) -> None:
-        self.inbox.on_drop = self.hub.report_dropped
+    def open(self) -> None:
+        # Until the stream has begun, its own thread waits for what happens to the inbox.
+        self.inbox.wake = self.client.notify
+        super().open()
+
+    def begin(self, floor: Position | None, history: Iterable[Batch]) -> None:
+        self.inbox.start(floor, history)
+        concurrency.spawn("pull", self._run)
+
+    def client_closed(self, ending: Ending) -> None:
+        self.inbox.close(ending)
+        self.client_drained()
+
+    def client_drained(self) -> None:
+        room, self._room = self._room, None
+        if room is not None:
+            room.set()
+
+    # -- what the inbox tells its owner ------------------------------------------------------------
+
+    def closed(self, ending: Ending) -> None:
         # A generator that falls behind ends as a client does: it resumes, and misses nothing.
-        self.inbox.on_close = self._fell_behind
-        super()._listen()
+        self.client.close(ending, last=self.hub.farewell(ending))
 
-    def _fell_behind(self, reason: str) -> None:
-        self.mailbox.close(reason, last=self.hub.farewell(reason))
+    def dropped(self, count: int) -> None:
+        self.hub.reports.dropped(count)
 
-    def _leave(self) -> None:
-        self.hub.leave(self.inbox)
-        self.hub.leave(self.mailbox)
+    # -- the generator -----------------------------------------------------------------------------
 
-    def _closed(self, reason: str) -> None:
-        super()._closed(reason)
-        self.inbox.close(reason)
-
-    def _pump(self) -> None:
+    def _run(self) -> None:
         # One for all attempts: what it has taken from the inbox is not lost with a generator.
-        messages = Messages(self.runner.app, self.inbox, self.mailbox.offer)
-        while self.mailbox.closed is None:
+        messages = Messages(self._runner.app, self.inbox, self.client.offer)
+        while self.client.closed is None:
             taken = messages.taken
             generator = None
             try:
                 generator = self._function(messages)
-                self._drain(messages, generator)
+                self._pump(messages, generator)
             except GeneratorExit:
                 return
             except BaseException as error:
-                if concurrency.ends_us(error):
+                if concurrency.is_exit(error):
                     raise
-                self.runner.failed(error)
+                self._runner.failed(error)
                 if messages.taken == taken:
                     # It fails before it takes anything, and would for ever.
-                    self.mailbox.close("failed", last=self.hub.farewell("failed"))
+                    self.client.close(endings.FAILED, last=self.hub.farewell(endings.FAILED))
             else:
-                self._end(messages.position if self.mailbox.numbered else None)
+                last = control.end(messages.position if self.client.numbered else None)
+                self.client.close(endings.ENDED, last=last)
             finally:
                 if generator is not None:
                     self._put_away(messages, generator)
@@ -177,13 +193,13 @@ class PullStream(ChannelStream):
             finally:
                 messages.leave()
         except BaseException as error:
-            if concurrency.ends_us(error):
+            if concurrency.is_exit(error):
                 raise
-            self.runner.failed(error)
+            self._runner.failed(error)
 
-    def _drain(self, messages: Messages, generator: Generator[Any, None, None]) -> None:
+    def _pump(self, messages: Messages, generator: Generator[Any, None, None]) -> None:
         """Send what the generator yields, until it ends or the stream does."""
-        while self.mailbox.closed is None and not self.runner.ended:
+        while self.client.closed is None and not self._runner.ended:
             messages.enter()
             try:
                 value = next(generator)
@@ -191,11 +207,22 @@ class PullStream(ChannelStream):
                 return
             finally:
                 messages.leave()
-            position = messages.position if self.mailbox.numbered else None
-            frames = self.runner.frames(value, position=position)
+            position = messages.position if self.client.numbered else None
+            frames = self._runner.frames(value, position=position)
             if frames:
-                self.mailbox.offer(Batch([Message("", frames)]))
+                self.client.offer(Batch([Message("", frames)]))
             if not messages.waiting:
                 # Otherwise a heartbeat could move the position past what the generator has not had.
                 self.inbox.commit()
-            self.mailbox.wait_for_room()
+            self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
+        while self._client_waits:
+            room = self._room = threading.Event()
+            # Asked again, as the client may have been drained before there was an event to set.
+            if self._client_waits:
+                room.wait()
+
+    @property
+    def _client_waits(self) -> bool:
+        return self.client.closed is None and not self.client.has_room

@@ -1,4 +1,4 @@
-"""From a request to a response: which stream it is to be, or why there is none."""
+"""From a request to a response: which kind of stream it starts, or why it starts none."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import Any
 from flask import Response, request
 
 from .. import options
-from ..application import State
+from ..application import Application
 from ..channels import Channel
-from ..clients.subscription import Subscription
+from ..clients import Subscription
 from ..concurrency import jitter
+from ..endings import Ending
 from ..exceptions import ConfigError
-from ..server.client_socket import ClientSocket
-from ..server.gunicorn import gunicorn_response
-from ..wire import control
+from ..options import Options
+from ..server import ClientSocket, Takeover
+from ..wire import Form, control
 from .callbacks import Runner, StreamEvent, check_function, is_generator
-from .channel_stream import ChannelStream
-from .poll import OnPoll, PollStream, Producer, SharedPollStream
-from .pull import PullStream
-from .relay import Relay, SharedStream
+from .poll import OnPoll, Poll
+from .producer import OnMessage, Producer
+from .pull import Pull
+from .shared import Member, SharedPoll, SharedProducer
+from .source import Source
 from .stream import Stream
 
 CONTENT_TYPE = "text/event-stream"
@@ -29,117 +31,113 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 def channel_stream(
-    state: State, channels: tuple[Channel, ...], callback: Any, given: Mapping[str, Any]
+    app: Application, channels: tuple[Channel, ...], callback: Any, given: Mapping[str, Any]
 ) -> Response:
     """Respond with messages of channels: passed through, or by a callback or a generator."""
     if callback is not None:
         check_function("A stream's callback", callback)
-    chosen = options.complete(given, state.settings)
-    numbered = chosen.history and state.settings.history > 0
+    chosen = options.complete(given, app.settings)
+    runner = _runner(app, [channel.name for channel in channels])
+    numbered = chosen.history and app.settings.history > 0
 
-    def mailbox(on: tuple[Channel, ...], *, held: bool) -> Subscription:
+    def subscription(on: tuple[Channel, ...] = (), *, held: bool = True) -> Subscription:
         return Subscription(
             on, limit=chosen.buffer, overflow=chosen.overflow, held=held, numbered=numbered
         )
 
-    event = StreamEvent([channel.name for channel in channels], _last_event_id())
-    if chosen.shared and callback is not None:
-        return _shared_stream(state, channels, callback, chosen, event)
-    inbox = mailbox(channels, held=True)
-    runner = Runner(state.hub, state.app, event)
-    if is_generator(callback):
-        outbox = mailbox((), held=False)
-        return _respond(
-            state,
-            PullStream(runner, outbox, chosen, request.environ, inbox=inbox, function=callback),
-        )
-    return _respond(state, ChannelStream(runner, inbox, chosen, request.environ, callback=callback))
+    source: Source
+    if callback is None:
+        client = subscription(channels)
+        source = Source(app.hub, client, client)
+    elif chosen.shared:
+        client = subscription()
+        source = _shared(app, runner, client, channels, callback, chosen)
+    else:
+        kind = Pull if is_generator(callback) else Producer
+        client, inbox = subscription(held=False), subscription(channels)
+        source = kind(app.hub, runner, callback, client=client, inbox=inbox)
+    return _respond(app, runner, source, chosen)
 
 
-def _shared_stream(
-    state: State,
+def _shared(
+    app: Application,
+    runner: Runner,
+    client: Subscription,
     channels: tuple[Channel, ...],
-    callback: Any,
-    chosen: options.Options,
-    event: StreamEvent,
-) -> Response:
+    callback: OnMessage,
+    chosen: Options,
+) -> Source:
     if is_generator(callback):
         raise ConfigError("A generator function cannot be shared: it waits for one client.")
-    heard = frozenset(channels)
 
-    def make() -> Relay:
-        own = Runner(state.hub, state.app, StreamEvent(event.channels, None))
-        return Relay(own, heard, callback, chosen)
+    def make() -> SharedProducer:
+        # If the callback is too slow for its channels, all members are told what is missing.
+        inbox = Subscription(
+            channels, limit=chosen.buffer, overflow="drop", held=True, numbered=client.numbered
+        )
+        event = StreamEvent(runner.event.channels, None)
+        own = Runner(app.app, event, app.hub.reports)
+        return SharedProducer(app.hub, own, callback, inbox=inbox)
 
-    # A mailbox of the relay's channel is made when the relay is known, at the first byte.
-    stream = SharedStream(
-        Runner(state.hub, state.app, event),
-        Subscription(
-            limit=chosen.buffer,
-            overflow=chosen.overflow,
-            held=True,
-            numbered=chosen.history and state.settings.history > 0,
-        ),
-        chosen,
-        request.environ,
-        relays=state.relays,
-        key=(_key(), heard, chosen.history),
-        make=make,
-    )
-    return _respond(state, stream)
+    key = (_key("callback"), frozenset(channels), chosen.history)
+    return Member(app.hub, runner, client, key=key, make=make)
 
 
-def _key() -> Hashable:
-    """Name this endpoint with its URL's values: what is shared is shared among its clients."""
-    values = (request.view_args or {}).items()
-    return (request.endpoint, *sorted((name, repr(value)) for name, value in values))
-
-
-def poll_stream(state: State, function: OnPoll, given: Mapping[str, Any]) -> Response:
+def poll_stream(app: Application, function: OnPoll, given: Mapping[str, Any]) -> Response:
     """Respond with what a function returns, again and again."""
     check_function("A poll", function)
-    chosen = options.complete(given, state.settings)
-    event = StreamEvent([request.path], _last_event_id())
-    runner = Runner(state.hub, state.app, event)
+    chosen = options.complete(given, app.settings)
+    runner = _runner(app, [request.path])
+    client = Subscription(limit=chosen.buffer, overflow=chosen.overflow, numbered=False)
 
-    def mailbox(*on: Channel) -> Subscription:
-        return Subscription(on, limit=chosen.buffer, overflow=chosen.overflow, numbered=False)
+    def make() -> SharedPoll:
+        own = Runner(app.app, runner.event, app.hub.reports)
+        return SharedPoll(app.hub, own, function, chosen.interval)
 
-    if not chosen.shared:
-        return _respond(
-            state, PollStream(runner, mailbox(), chosen, request.environ, function=function)
-        )
-    producer = state.producers.get(_key(), lambda: Producer(runner, function, chosen.interval))
-    own = Runner(state.hub, state.app, event)
-    return _respond(
-        state,
-        SharedPollStream(
-            own, mailbox(producer.channel), chosen, request.environ, producer=producer
-        ),
-    )
+    source: Source
+    if chosen.shared:
+        source = Member(app.hub, runner, client, key=_key("poll"), make=make)
+    else:
+        source = Poll(app.hub, runner, function, chosen.interval, client=client)
+    return _respond(app, runner, source, chosen)
 
 
-def _respond(state: State, stream: Stream) -> Response:
+def _runner(app: Application, channels: list[str]) -> Runner:
+    last_event_id = request.headers.get("Last-Event-ID") or request.args.get("last_event_id")
+    return Runner(app.app, StreamEvent(channels, last_event_id or None), app.hub.reports)
+
+
+def _key(kind: str) -> Hashable:
+    """Name this endpoint with its URL's values: shared code is shared among its clients."""
+    values = (request.view_args or {}).items()
+    return (kind, request.endpoint, *sorted((name, repr(value)) for name, value in values))
+
+
+def _respond(app: Application, runner: Runner, source: Source, chosen: Options) -> Response:
     """Start the stream, unless this client was told that it is over, or there is no room."""
-    if control.is_end(stream.runner.event.last_event_id or ""):
+    if control.is_end(runner.event.last_event_id or ""):
         # The one status that makes an EventSource stop for good.
         return Response(status=204)
-    if state.hub.draining or state.hub.full:
-        return _turn_away(state, "draining" if state.hub.draining else "full")
-    return _streaming(state.app.response_class)(
+    closing = app.hub.closing
+    if closing is not None:
+        return _turn_away(app, closing)
+    socket = ClientSocket.of(request.environ)
+    stream = Stream(app.hub, runner, source, chosen, socket)
+    return _streaming(app.app.response_class)(
         stream, headers=HEADERS, content_type=CONTENT_TYPE, direct_passthrough=True
     )
 
 
-def _turn_away(state: State, reason: str) -> Response:
+def _turn_away(app: Application, ending: Ending) -> Response:
     """Ask the client to come again: any status but 200 makes an EventSource give up."""
-    state.hub.metrics.count("refused", reason=reason)
-    if CONTENT_TYPE in request.accept_mimetypes.values():
-        words = _last_words(state.hub.farewell(reason).data, request.environ)
-        return state.app.response_class(words, headers=HEADERS, content_type=CONTENT_TYPE)
-    seconds = round(jitter(state.settings.retry * 2, by=0.5)) or 1
+    app.hub.reports.refused(ending)
+    farewell = app.hub.farewell(ending)
+    if farewell is not None and CONTENT_TYPE in request.accept_mimetypes.values():
+        words = _last_words(farewell.encode(Form()), request.environ)
+        return app.app.response_class(words, headers=HEADERS, content_type=CONTENT_TYPE)
+    seconds = round(jitter(app.settings.retry * 2, by=0.5)) or 1
     return Response(
-        f"No room for one more stream: {reason}.\n",
+        f"No room for one more stream: {ending.reason}.\n",
         status=503,
         headers={"Retry-After": str(seconds)},
         content_type="text/plain; charset=utf-8",
@@ -172,10 +170,8 @@ class _Streaming(Response):
         if isinstance(stream, Stream):
             # Werkzeug calls these for what it iterates over itself: for the answer to HEAD only.
             stream.runner.finalizers, self._on_close = self._on_close, []
-            if stream.shareable and stream.hub.settings.handoff == "auto":
-                stream.server_response = gunicorn_response(environ, start_response)
+            if stream.hub.settings.handoff == "auto":
+                stream.takeover = Takeover.of(environ)
+            if stream.takeover is not None:
+                start_response = stream.takeover.watch(start_response)
         return super().__call__(environ, start_response)
-
-
-def _last_event_id() -> str | None:
-    return request.headers.get("Last-Event-ID") or request.args.get("last_event_id") or None

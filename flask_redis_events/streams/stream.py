@@ -1,67 +1,81 @@
 """One response: a body that a WSGI server iterates over, from its first byte to its end.
 
-It is an iterator with a `close()` and not a generator: a server may close it before the first byte
-(HEAD), and closing must free everything whatever happened before.  Nothing is registered until the
-first byte is asked for.
+It is an iterator with a `close()` and not a generator, because a server may close it before the
+first byte (HEAD), and closing must free everything whatever happened before.  Nothing is registered
+until the first byte is asked for.
+
+Under gunicorn's gevent worker the server is asked for the first frames only.  Then the body ends
+for gunicorn, and the hub writes the client's socket: from then on a client holds no greenlet, no
+request and no context.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Generator, Iterator
 
-from .. import signals
-from ..clients.subscription import Subscription
+from .. import concurrency, endings
+from ..clients import Owner, Subscription
+from ..endings import Ending
 from ..exceptions import SubscriptionClosed
+from ..hub import FAREWELL, Hub
 from ..options import Options, next_tick
-from ..server.client_socket import ClientSocket
-from ..server.gunicorn import Takeover, let_go
-from ..wire import control
-from ..wire.message import Batch, Position
+from ..server import ClientSocket, SocketWriter, Takeover
+from ..wire import Form, control
 from .callbacks import Runner
-from .handoff import HandedOff
-
-#: Seconds that a client has to take the last words of a worker that drains.
-FAREWELL = 0.5
+from .opening import Opening
+from .source import Source
 
 
-class Stream:
-    """The life that all streams share; `_live` is what makes them differ."""
+class Stream(Owner):
+    """A client's stream, whatever its source."""
+
+    __slots__ = (
+        "_frames",
+        "_given",
+        "_opened_at",
+        "_over",
+        "_socket",
+        "_timed",
+        "_writer",
+        "_writing_since",
+        "begun",
+        "client",
+        "hub",
+        "options",
+        "runner",
+        "source",
+        "takeover",
+    )
 
     def __init__(
         self,
+        hub: Hub,
         runner: Runner,
-        mailbox: Subscription,
+        source: Source,
         options: Options,
-        environ: dict[str, Any],
+        socket: ClientSocket | None,
     ) -> None:
+        self.hub = hub
         self.runner = runner
-        self.hub = runner.hub
-        self.mailbox = mailbox
+        self.source = source
         self.options = options
-        #: gunicorn's own response, where the hub can go on with it.
-        self.server_response: Any = None
-        self._environ: dict[str, Any] = environ
-        self._socket: ClientSocket | None = None
+        self.client: Subscription = source.client
+        #: What may take the response over from gunicorn, where that is the server.
+        self.takeover: Takeover | None = None
+        self._socket = socket
+        #: What the server is given, while it asks.
         self._frames: Iterator[bytes] | None = None
+        #: What writes the socket, once the server does not.
+        self._writer: SocketWriter | None = None
         self._opened_at = 0.0
-        #: When the client was last sent something that a heartbeat would be: an id, if it has any.
-        self._active_at = 0.0
         #: When the server took a chunk that it has not yet come back from, and how much in all.
         self._writing_since: float | None = None
         self._given = 0
-        self._over = False
-        #: Whether the first frames are out, and what follows is what the mailbox gets.
+        #: Whether the first frames are made, and what follows is what the client gets.
         self.begun = False
-        #: Leaves what else the stream is a member of, once it is.
-        self.release: Callable[[], None] | None = None
         self._timed = False
-
-    @property
-    def shareable(self) -> bool:
-        """Whether what follows the first frames needs no code for this client alone."""
-        return False
+        self._over = False
 
     # -- what the WSGI server calls ----------------------------------------------------------------
 
@@ -76,132 +90,163 @@ class Stream:
             self._frames = self._run()
         self._writing_since = None
         if self.begun and not self._timed:
+            # Only now are the first frames out, as far as the server says.
+            self._timed = True
+            self._keep_time()
             if self._hand_off():
                 raise StopIteration
-            # Not before: a stream that is handed off has its times kept there.
-            self._timed = True
-            self._active_at = time.monotonic()
-            self.hub.keep_time(self, self._next_tick())
         chunk = next(self._frames)
         self._given += len(chunk)
         self._writing_since = time.monotonic()
         return chunk
 
     def close(self) -> None:
-        """Free everything; idempotent, and fine before the first byte."""
-        if self._over:
+        """Free everything, unless the hub goes on; idempotent, and fine before the first byte."""
+        if self._over or self._writer is not None:
             return
-        self._over = True
-        self.mailbox.close("gone")
         if not self._opened_at:
+            self._over = True
             self.runner.finalize()
             return
+        self.client.close(endings.GONE)
+        self._release()
         self._leave()
-        if self._socket is not None:
-            self._socket.release()
-        seconds = time.monotonic() - self._opened_at
-        self.runner.report_end(self.options, self.mailbox.closed or "gone", seconds)
 
     # -- the life ----------------------------------------------------------------------------------
 
     def _open(self) -> None:
         self._opened_at = time.monotonic()
-        self._socket = ClientSocket.of(self._environ)
-        if self.server_response is None:
-            self._environ = {}
-        self.mailbox.on_close = self._closed
-        self.mailbox.on_drop = self.hub.report_dropped
-        self.hub.open(self.mailbox)
-        self.hub.metrics.count("opened")
+        self.client.owner = self
+        self.hub.open(self)
+        self.hub.reports.opened(self.runner.event.channels)
         if self._socket is not None:
             self._socket.watch(self._gone)
-        signals.tell(signals.stream_opened, self.runner.app, channels=self.runner.event.channels)
 
     def _run(self) -> Iterator[bytes]:
         try:
-            if self.mailbox.closed is None:
-                yield from self._live()
-            # The worker was full, or draining: the farewell is there.
+            if self.client.closed is None:
+                yield from self._begin()
+            # Where it is closed by now (full, draining), the farewell is there.
             yield from self._forward()
         except SubscriptionClosed:
             pass
         if self._socket is not None:
             self._socket.finish()
 
-    def _hand_off(self) -> bool:
-        """Let the hub write the client's socket from here on, if that is right for this stream."""
-        theirs, self.server_response = self.server_response, None
-        environ, self._environ = self._environ, {}
-        client = self._socket
-        # Not where a middleware holds back or changes what we give it.
-        if client is None or theirs is None or theirs.sent != self._given:
-            return False
-        if theirs.response_length is not None or not client.keep():
-            return False
-        member = HandedOff(
-            self.runner,
-            self.mailbox,
-            self.options,
-            client,
-            Takeover(theirs, environ),
-            opened_at=self._opened_at,
-            source=self.source,
-            release=self.release,
-        )
-        waiting = self.hub.replace(self.mailbox, member)
-        if waiting is None:
-            return False
-        let_go(theirs, environ)
-        member.begin(waiting)
-        # The member owns the socket now; there is nothing left here to free.
-        self._over = True
-        self._frames = None
-        return True
+    def _begin(self) -> Generator[bytes, None, None]:
+        """Yield the first frames: `ready` as soon as nothing can be missed any more."""
+        opening = Opening(self.hub, self.source, self.runner.event.last_event_id, self.options)
+        beginning = yield from opening.find()
+        if beginning is None:
+            # It was closed before it began; the farewell is all there is.
+            return
+        first = control.ready(beginning.position, retry=self.hub.settings.retry).encode(Form())
+        greeting = self._greeting()
+        self.source.begin(beginning.floor, beginning.batches)
+        if self.runner.ended:
+            position = beginning.position if self.client.numbered else None
+            self.client.close(endings.ENDED, last=control.end(position))
+        self.begun = True
+        yield first + greeting
 
-    def _live(self) -> Iterator[bytes]:
-        """Yield what the client is sent; `SubscriptionClosed` ends the stream."""
-        raise NotImplementedError
-
-    def _forward(self) -> Iterator[bytes]:
-        """Yield one chunk for all that came together, again and again."""
-        while True:
-            batches = self.mailbox.take()
-            chunk = self._render(batches)
-            if chunk:
-                if not self.mailbox.numbered or any(batch.position for batch in batches):
-                    self._active_at = time.monotonic()
-                yield chunk
-            self.mailbox.commit()
-
-    def _render(self, batches: list[Batch]) -> bytes:
-        """Make one chunk of batches."""
-        numbered = self.mailbox.numbered
-        return b"".join([batch.data if numbered else batch.bare for batch in batches])
-
-    def _leave(self) -> None:
-        """Give up what the stream listened to."""
-        self.hub.leave(self.mailbox)
-        if self.release is not None:
-            self.release()
-
-    def _end(self, position: Position | None) -> None:
-        """End the stream for good: the browser is told not to come back."""
-        self.mailbox.close("ended", last=control.end(position))
-
-    def _opening(self) -> bytes:
+    def _greeting(self) -> bytes:
         """Return what the application sends when the stream opens."""
         if self.options.on_open is None:
             return b""
         return self.runner.call(self.options.on_open, self.runner.event)
 
-    def _gone(self) -> None:
-        self.mailbox.close("gone")
+    def _forward(self) -> Iterator[bytes]:
+        """Yield one chunk for all that came together, again and again."""
+        client, source, form = self.client, self.source, Form(self.client.numbered)
+        # Under threads, this one does the source's work, too.
+        work = None if concurrency.patched() else source
+        while True:
+            if work is None or not work.work():
+                client.wait(self._has_news, None if work is None else work.seconds_left)
+            batches = client.take(0)
+            chunk = b"".join([batch.encode(form) for batch in batches])
+            if chunk:
+                if not client.numbered or any(batch.position for batch in batches):
+                    client.active_at = time.monotonic()
+                yield chunk
+            client.commit()
 
-    def _closed(self, reason: str) -> None:
-        """React to the mailbox's end, whoever closed it; must not block."""
-        if reason in ("overflow", "write timeout") and self._socket is not None:
-            # Its writer is blocked, and would stay so: the client has stopped reading.
+    def _has_news(self) -> bool:
+        return self.client.has_news or (not concurrency.patched() and self.source.has_work)
+
+    def _hand_off(self) -> bool:
+        """Let the hub write the client's socket from here on, if the server can do without it."""
+        takeover, socket = self.takeover, self._socket
+        if takeover is None or socket is None or self.client.closed is not None:
+            return False
+        if not takeover.take(self._given, socket):
+            self.takeover = None
+            return False
+        self._frames = None
+        self._writer = SocketWriter(socket, self.client)
+        self.hub.reports.handed_off()
+        socket.watch(self._gone)
+        self.client.hand_over(self._writer, chunked=takeover.chunked)
+        return True
+
+    def _leave(self) -> None:
+        """Give up everything, and report the end."""
+        self.hub.leave(self)
+        self.source.leave()
+        seconds = time.monotonic() - self._opened_at
+        if self._writer is not None and self.takeover is not None:
+            self.takeover.report(seconds, self._writer.sent)
+        self.runner.report_end(self.options, self.client.closed or endings.GONE, seconds)
+
+    def _release(self) -> None:
+        self._over = True
+        if self._socket is not None:
+            self._socket.release()
+
+    # -- what ends it ------------------------------------------------------------------------------
+
+    def dismiss(self, ending: Ending) -> bool:
+        """Ask the client to come back, and end its stream; False if it has ended by now."""
+        last = self.hub.farewell(ending)
+        if not self.begun:
+            # Nothing was accepted for it.
+            return self.client.close(ending, last=last)
+        return self.source.dismiss(ending, last)
+
+    def _gone(self) -> None:
+        self._cut(endings.GONE)
+
+    def _cut(self, ending: Ending) -> None:
+        """End the connection, also where the stream was closed before and its last bytes wait."""
+        if self.client.close(ending):
+            return
+        if self._writer is not None:
+            self.finished()
+        elif self._socket is not None:
             self._socket.cut()
+
+    # -- what the client tells its owner -----------------------------------------------------------
+
+    def closed(self, ending: Ending) -> None:
+        self.source.client_closed(ending)
+        if ending.cut and self._writer is None and self._socket is not None:
+            # The server's writer is blocked, and would stay so.
+            self._socket.cut()
+
+    def drained(self) -> None:
+        self.source.client_drained()
+
+    def dropped(self, count: int) -> None:
+        self.hub.reports.dropped(count)
+
+    def finished(self) -> None:
+        if self._over:
+            return
+        if self._socket is not None and self.client.closed is not None and self.client.closed.cut:
+            self._socket.cut()
+        self._release()
+        # We may be in the loop's own greenlet, or inside a fan-out, which must not block.
+        concurrency.soon(self._leave)
 
     # -- time --------------------------------------------------------------------------------------
 
@@ -209,34 +254,28 @@ class Stream:
         """Do what is due: the ticker calls this."""
         if self._over:
             return None
-        since = self._writing_since
+        since = self._writing_since if self._writer is None else self._writer.stalled_since
         patience = FAREWELL if self.hub.draining else self.hub.settings.write_timeout
         if since is not None and now - since > patience:
-            # Or it was closed before, and its writer is blocked over the last words.
-            if not self.mailbox.close("write timeout") and self._socket is not None:
-                self._socket.cut()
+            self._cut(endings.WRITE_TIMEOUT)
             return None
         if self._socket is not None:
             self._socket.look(self._gone)
-        if self.mailbox.closed is not None:
+        if self.client.closed is not None:
             return now + FAREWELL
         max_age = self.options.max_age
         if max_age is not None and now - self._opened_at >= max_age:
-            self.mailbox.close("max age", last=self.hub.farewell("max age"))
+            self.dismiss(endings.MAX_AGE)
             return now + FAREWELL
-        if now - self._active_at >= self.options.heartbeat * 0.7:
-            self._active_at = now
-            self._beat()
+        if now - self.client.active_at >= self.options.heartbeat * 0.7:
+            self.client.active_at = now
+            self.hub.beat(self.client, self.source.progress)
         return now + self._next_tick()
+
+    def _keep_time(self) -> None:
+        self.client.active_at = now = time.monotonic()
+        self.hub.keep_time(self, now + self._next_tick())
 
     def _next_tick(self) -> float:
         write_timeout = self.hub.settings.write_timeout
-        return next_tick(self.options, write_timeout, self._opened_at, self._active_at)
-
-    def _beat(self) -> None:
-        self.hub.beat(self.mailbox, self.source)
-
-    @property
-    def source(self) -> Subscription:
-        """What says how far this stream has come."""
-        return self.mailbox
+        return next_tick(self.options, write_timeout, self._opened_at, self.client.active_at)

@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
-from .sse import Decoder, Event
+from .batch import Batch, Form
+from .message import Message
+from .position import BEGINNING, NEVER, Position, newest
+from .sse import Decoder, Event, ServerSentEvent
 
-__all__ = ["Decoder", "Event"]
+__all__ = [
+    "BEGINNING",
+    "NEVER",
+    "Batch",
+    "Decoder",
+    "Event",
+    "Form",
+    "Message",
+    "Position",
+    "ServerSentEvent",
+    "newest",
+]

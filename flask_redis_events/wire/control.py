@@ -1,15 +1,17 @@
 """The frames that speak of the stream itself: named events with JSON data.
 
-Named, so that `onmessage` never sees them; with data, as several clients turn a block that has only
-an id or a retry into an empty event.  None is called `open` or `error`: `EventSource` fires those.
+They are named, so that `onmessage` never sees them; they have data, because several clients turn a
+block that has only an id or a retry into an empty event.  None is called `open` or `error`, because
+`EventSource` fires those.
 """
 
 from __future__ import annotations
 
 import functools
 
-from . import sse as wire
-from .message import Batch, Position
+from . import sse
+from .batch import Batch
+from .position import Position
 
 #: A Last-Event-ID that ends so belongs to a stream that ended for good: it is answered with 204.
 END_MARK = "end"
@@ -30,12 +32,17 @@ def ready(position: Position | None, *, retry: float) -> Batch:
 def heartbeat(position: Position | None) -> Batch:
     """The stream is alive; where there is a position, it moves the browser's cursor there."""
     if position is None:
-        return Batch(control=wire.COMMENT)
+        return Batch(control=sse.COMMENT)
     return _control("heartbeat", {"id": str(position)}, position)
 
 
 class Loss(Batch):
-    """A `reset` with what was lost, for who stands between the channels and several clients."""
+    """A `reset`, with what was lost: messages up to `until` may be missing here.
+
+    The page should load its state anew.  The frame carries an id only where a client's cursor is to
+    move: to the last message that was dropped, or to `restart`, where positions begin anew after
+    Redis' clock went back.
+    """
 
     __slots__ = ("reason", "restart", "until")
 
@@ -48,15 +55,15 @@ class Loss(Batch):
         restart: Position | None = None,
     ) -> None:
         position = position or restart
-        super().__init__(control=reset(reason, position).data, position=position)
+        super().__init__(control=_frame("reset", {"reason": reason}, position), position=position)
         self.reason = reason
         self.until = until
         self.restart = restart
 
 
-def reset(reason: str, position: Position | None) -> Batch:
-    """Messages may be missing here: the page should load its state anew."""
-    return _control("reset", {"reason": reason}, position)
+def reset(reason: str) -> Batch:
+    """Messages may be missing here; the frame leaves the client's cursor where it is."""
+    return _control("reset", {"reason": reason}, None)
 
 
 def reconnect(reason: str, *, retry: float) -> Batch:
@@ -67,16 +74,21 @@ def reconnect(reason: str, *, retry: float) -> Batch:
 def end(position: Position | None) -> Batch:
     """The stream is over for good; the id is marked, so that the browser can be told to stop."""
     id = f"{position}.{END_MARK}" if position else END_MARK
-    return Batch(control=wire.encode("{}", event="end", id=id))
+    return Batch(control=sse.encode("{}", event="end", id=id))
 
 
 def _control(
     name: str, data: dict[str, str], position: Position | None, *, retry: float | None = None
 ) -> Batch:
-    frame = wire.encode(
-        wire.dumps(data),
+    return Batch(control=_frame(name, data, position, retry=retry), position=position)
+
+
+def _frame(
+    name: str, data: dict[str, str], position: Position | None, *, retry: float | None = None
+) -> bytes:
+    return sse.encode(
+        sse.dumps(data),
         event=name,
         id=str(position) if position else None,
         retry=None if retry is None else round(retry * 1000),
     )
-    return Batch(control=frame, position=position)

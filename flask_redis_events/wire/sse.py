@@ -7,6 +7,7 @@ block at a time.  The decoder takes whatever the standard takes.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -40,9 +41,7 @@ def dumps(value: object, *, default: Callable[[Any], Any] | None = None) -> str:
     `default` turns an object that JSON does not know into one that it does, as in `json.dumps`.
     """
     try:
-        text = json.dumps(
-            value, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=default
-        )
+        text = _writer(default).encode(value)
     except TypeError as exc:
         raise FieldError(
             f"The data cannot be written as JSON: {exc}. Convert it first, or name a default."
@@ -56,6 +55,14 @@ def dumps(value: object, *, default: Callable[[Any], Any] | None = None) -> str:
         raise FieldError("The data is nested too deeply for JSON: send it flatter.") from exc
     # UTF-8 has no surrogates, JSON does: Python's escape for a lone one is JSON's, to the letter.
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+@functools.lru_cache(maxsize=16)
+def _writer(default: Callable[[Any], Any] | None) -> json.JSONEncoder:
+    # `json.dumps` would make one for every value.
+    return json.JSONEncoder(
+        allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=default
+    )
 
 
 def encode(
@@ -218,6 +225,22 @@ class Decoder:
         data, self._data = self._data, []
         name, self._event = self._event or "message", ""
         return Event(name, "\n".join(data), self.last_event_id) if data else None
+
+
+# One frame as `encode` writes it, of one line of data and without an id.
+_FRAME = re.compile(rb"(?:event: ([^\r\n]*)\n)?(?:retry: [0-9]+\n)?data: ([^\r\n]*)\n\n")
+
+
+def read(frame: bytes) -> tuple[str, str]:
+    """Return the event name and the data of the first event of a frame; ("message", "") of none."""
+    found = _FRAME.fullmatch(frame)
+    if found is not None:
+        name, data = found.groups()
+        return (name.decode("utf-8", "replace") if name else "message"), data.decode(
+            "utf-8", "replace"
+        )
+    events = decode(frame)
+    return events[0][:2] if events else ("message", "")
 
 
 def decode(data: bytes) -> list[Event]:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import redis
 
+from flask_redis_events.wire import Position
 from flask_redis_events.wire import sse as wire
-from flask_redis_events.wire.message import Position
 from tests.support.processes import Process
 from tests.support.servers import Gunicorn, RedisServer
 from tests.support.waiting import wait_until

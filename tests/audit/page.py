@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from flask_redis_events.wire.message import Position
+from flask_redis_events.wire import Position
 from flask_redis_events.wire.sse import Event
 from tests.support.sse_client import EventSource, SSEClient, StreamEnded
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flask_redis_events.wire.message import Position
+from flask_redis_events.wire import Position
 from flask_redis_events.wire.sse import Event
 from tests.audit.ledger import Kept, Name, Record, data, expand, reconcile, shrink
 from tests.audit.verdict import Verdict, judge

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_redis_events.wire.message import Position
+from flask_redis_events.wire import Position
 from flask_redis_events.wire.sse import Event
 from tests.audit.verdict import Verdict, expected, judge
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from itertools import accumulate, pairwise
 
 from flask_redis_events.channels import Channel, matches
-from flask_redis_events.wire.message import Position
+from flask_redis_events.wire import Position
 from flask_redis_events.wire.sse import Event
 
 

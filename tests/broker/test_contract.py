@@ -15,7 +15,7 @@ from flask_redis_events.broker.base import Acknowledgement, Delivery, Feed, Pong
 from flask_redis_events.broker.redis import RedisBroker
 from flask_redis_events.channels import Channel
 from flask_redis_events.exceptions import BrokerError
-from flask_redis_events.wire.message import Position
+from flask_redis_events.wire import Position
 from flask_redis_events.wire.sse import encode
 from tests.support.factories import channels
 from tests.support.waiting import wait_until

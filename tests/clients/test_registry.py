@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_redis_events.channels import Channel
-from flask_redis_events.clients.registry import Registry
-from flask_redis_events.clients.subscription import Subscription
+from flask_redis_events.clients import Registry, Subscription
 from tests.support.factories import channels
 
 

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from flask_redis_events.clients.subscription import Subscription
+from flask_redis_events import endings
+from flask_redis_events.clients import Owner, Subscription
 from flask_redis_events.concurrency import spawn
 from flask_redis_events.exceptions import SubscriptionClosed
-from flask_redis_events.wire import control
-from flask_redis_events.wire.message import Batch, Position
-from tests.support.factories import batch, message
+from flask_redis_events.wire import Batch, Position, control
+from flask_redis_events.wire.control import Loss
+from tests.support.factories import batch, message, sent, went_live
+
+
+class Remembering(Owner):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+        self.counts: list[int] = []
+        self.drains = 0
+
+    def closed(self, ending: endings.Ending) -> None:
+        self.told.append(ending)
+
+    def drained(self) -> None:
+        self.drains += 1
+
+    def dropped(self, count: int) -> None:
+        self.counts.append(count)
+
+    def finished(self) -> None:
+        self.told.append("finished")
 
 
 def ids(batches: list[Batch]) -> list[int]:
@@ -65,42 +85,42 @@ def test_closing_lets_what_was_accepted_be_taken_first():
     """The last frame comes last; then the reason is raised, again and again."""
     subscription = Subscription()
     subscription.offer(batch(1))
-    subscription.close("draining", last=control.end(None))
+    subscription.close(endings.DRAINING, last=control.end(None))
     subscription.offer(batch(2))
     taken = subscription.take()
 
     assert ids(taken) == [1]
-    assert taken[-1].data == control.end(None).data
+    assert sent(taken[-1:]) == sent([control.end(None)])
     for _ in range(2):
         with pytest.raises(SubscriptionClosed, match="draining"):
             subscription.take()
 
 
 def test_closing_is_idempotent():
-    """The first reason counts, and is told once."""
-    reasons: list[str] = []
-    subscription = Subscription()
-    subscription.on_close = reasons.append
+    """The first reason counts, and the owner is told once."""
+    owner = Remembering()
+    subscription = Subscription(owner=owner)
 
-    assert subscription.close("first")
-    assert not subscription.close("second")
-    assert (subscription.closed, reasons) == ("first", ["first"])
+    assert subscription.close(endings.MAX_AGE)
+    assert not subscription.close(endings.GONE)
+    assert subscription.closed is endings.MAX_AGE
+    assert owner.told == [endings.MAX_AGE]
 
 
 def test_closing_wakes_those_who_wait():
-    """Both a waiting take() and a stream that waits to go live return."""
+    """A waiting take() returns."""
     subscription = Subscription(held=True)
     caught: list[str] = []
 
     def wait() -> None:
-        subscription.live.wait()
+        went_live(subscription)
         try:
             subscription.take()
         except SubscriptionClosed as closed:
             caught.append(closed.reason)
 
     thread = spawn("test", wait)
-    subscription.close("gone")
+    subscription.close(endings.GONE)
     thread.join(5)
 
     assert caught == ["gone"]
@@ -112,7 +132,7 @@ def test_a_full_mailbox_closes():
     for number in range(1, 20):
         subscription.offer(batch(number))
 
-    assert subscription.closed == "overflow"
+    assert subscription.closed is endings.OVERFLOW
     with pytest.raises(SubscriptionClosed):
         subscription.take(0)
 
@@ -128,18 +148,17 @@ def test_one_large_message_passes():
 def test_drop_keeps_the_newest():
     """One `reset` says that the oldest are missing; what follows is in order and without a hole."""
     subscription = Subscription(limit=200, overflow="drop")
-    dropped: list[int] = []
-    subscription.on_drop = dropped.append
+    subscription.owner = owner = Remembering()
     for number in range(1, 50):
         subscription.offer(batch(number))
     taken = subscription.take(0)
     kept = ids(taken)
 
-    assert b"\nevent: reset\n" in taken[0].data
+    assert b"\nevent: reset\n" in sent([taken[0]])
     assert taken[0].position == Position(kept[0] - 1)
-    assert b"event: reset" not in b"".join(one.data for one in taken[1:])
+    assert b"event: reset" not in sent(taken[1:])
     assert kept == list(range(kept[0], 50))
-    assert sum(dropped) == kept[0] - 1
+    assert sum(owner.counts) == kept[0] - 1
     assert sum(one.size for one in taken) <= 300
 
 
@@ -151,7 +170,7 @@ def test_latest_keeps_the_newest_of_each_key():
     taken = subscription.take(0)
 
     assert ids(taken)[-3:] == [97, 98, 99]
-    assert b"reset" not in b"".join(one.data for one in taken)
+    assert b"reset" not in sent(taken)
 
 
 def test_latest_without_keys_drops_the_oldest():
@@ -161,7 +180,7 @@ def test_latest_without_keys_drops_the_oldest():
         subscription.offer(batch(number))
     taken = subscription.take(0)
 
-    assert b"event: reset" in taken[0].data
+    assert b"event: reset" in sent([taken[0]])
     assert ids(taken)[-1] == 99
 
 
@@ -169,20 +188,21 @@ def test_what_is_held_is_not_for_who_never_began():
     """It would carry the client past the history that belongs before it."""
     subscription = Subscription(held=True)
     subscription.offer(batch(7))
-    subscription.close("draining", last=control.reconnect("draining", retry=1))
+    subscription.close(endings.DRAINING, last=control.reconnect("draining", retry=1))
 
-    assert b"".join(one.data for one in subscription.take(0)).startswith(b"event: reconnect")
+    assert sent(subscription.take(0)).startswith(b"event: reconnect")
 
 
 def test_a_heartbeat_is_for_the_idle():
     """It carries the position, is queued once, and not before what waits."""
     subscription = Subscription()
 
-    assert subscription.beat(Position(5))
-    assert not subscription.beat(Position(6))
-    assert b"id: 5-0\nevent: heartbeat\n" in subscription.take(0)[0].data
+    subscription.beat(Position(5))
+    subscription.beat(Position(6))
+    assert sent(subscription.take(0)) == b'id: 5-0\nevent: heartbeat\ndata: {"id":"5-0"}\n\n'
     subscription.offer(batch(7))
-    assert not subscription.beat(Position(7))
+    subscription.beat(Position(7))
+    assert b"heartbeat" not in sent(subscription.take(0))
 
 
 def test_a_heartbeat_moves_no_cursor_back():
@@ -199,7 +219,7 @@ def test_a_client_without_ids_gets_a_comment():
     subscription = Subscription(numbered=False)
     subscription.beat(Position(5))
 
-    assert subscription.take(0)[0].data == b":\n"
+    assert sent([subscription.take(0)[0]]) == b":\n"
 
 
 def test_a_reset_is_judged_by_the_clients_own_position():
@@ -208,37 +228,34 @@ def test_a_reset_is_judged_by_the_clients_own_position():
     early.start(Position(5))
     late.start(Position(10))
 
-    assert early.lose(Position(8), "trimmed")
-    assert not late.lose(Position(8), "trimmed")
-    assert early.take(0)[0].data == b'event: reset\ndata: {"reason":"trimmed"}\n\n'
+    assert early.lose(Loss("trimmed", Position(8)))
+    assert not late.lose(Loss("trimmed", Position(8)))
+    assert sent([early.take(0)[0]]) == b'event: reset\ndata: {"reason":"trimmed"}\n\n'
 
 
 def test_after_the_clock_went_back_positions_restart():
     """Everyone is told, and newer messages with smaller ids are not taken for old ones."""
     subscription = Subscription()
     subscription.start(Position(100))
-    subscription.lose(Position(100), "rolled back", restart=Position(50))
+    subscription.lose(Loss("rolled back", Position(100), restart=Position(50)))
     subscription.offer(batch(51))
     taken = subscription.take(0)
 
-    assert taken[0].data.startswith(b"id: 50-0\nevent: reset\n")
+    assert sent([taken[0]]).startswith(b"id: 50-0\nevent: reset\n")
     assert ids(taken) == [51]
 
 
-@pytest.mark.parametrize("make_room", [lambda s: s.take(0), lambda s: s.close("gone")])
-def test_who_may_fill_it_at_any_speed_waits_for_room(make_room: Callable[[Subscription], object]):
-    """Until what is there has been taken, or nobody will take it."""
-    subscription = Subscription(limit=batch(1).size)
-    subscription.wait_for_room()
+def test_a_source_that_can_wait_waits_for_room():
+    """While the backlog is half full; the owner is told when it has been taken."""
+    owner = Remembering()
+    subscription = Subscription(limit=batch(1).size, owner=owner)
     subscription.offer(batch(1))
-    waiting = spawn("test", subscription.wait_for_room)
-    waiting.join(0.05)
-    assert waiting.is_alive()
+    rooms = [subscription.has_room]
+    subscription.take(0)
+    rooms.append(subscription.has_room)
 
-    make_room(subscription)
-    waiting.join(5)
-
-    assert not waiting.is_alive()
+    assert rooms == [False, True]
+    assert owner.drains == 1
 
 
 def test_history_does_not_count_as_what_waits():
@@ -257,12 +274,11 @@ def test_history_does_not_count_as_what_waits():
 def test_what_is_lost_before_a_client_begins_is_told_when_it_does(floor, restart, resets):
     """Unless it was chosen after the loss where it begins."""
     subscription = Subscription(held=True)
-    subscription.lose(
-        Position(8), "trimmed", restart=None if restart is None else Position(restart)
-    )
+    new_start = None if restart is None else Position(restart)
+    subscription.lose(Loss("trimmed", Position(8), restart=new_start))
     subscription.start(Position(floor))
 
-    assert b"".join(one.data for one in subscription.take(0)).count(b"event: reset") == resets
+    assert sent(subscription.take(0)).count(b"event: reset") == resets
 
 
 def test_history_makes_good_what_was_dropped_before():
@@ -273,4 +289,5 @@ def test_history_makes_good_what_was_dropped_before():
     subscription.start(Position(5), [batch(1, 2, 3, 4, 5)])
 
     assert ids(subscription.take(0)) == [1, 2, 3, 4, 5]
-    assert subscription.size == 0
+    subscription.offer(batch(6, 7))
+    assert ids(subscription.take(0)) == [6, 7]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flask_redis_events.wire.message import Position
+from flask_redis_events.wire import Position
 from tests.support.sse_client import EventSource
 from tests.support.waiting import wait_until
 

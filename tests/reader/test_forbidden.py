@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from flask_redis_events import endings
 from flask_redis_events.broker import Broker, open_broker
-from flask_redis_events.clients.subscription import Subscription
+from flask_redis_events.clients import Subscription
 from flask_redis_events.exceptions import SubscriptionClosed
 from flask_redis_events.hub import Hub
 from flask_redis_events.settings import Settings
-from flask_redis_events.wire.message import Message
-from tests.support.factories import channels
+from flask_redis_events.wire import Message
+from tests.support.factories import channels, sent, went_live
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
 
@@ -54,9 +55,9 @@ def hears(broker: Broker, subscription: Subscription, name: str) -> None:
 
 
 def assert_forbidden(subscription: Subscription) -> None:
-    assert subscription.live.wait(5)
-    assert subscription.closed == "forbidden"
-    assert b'"reason":"forbidden"' in b"".join(batch.data for batch in subscription.take(0))
+    assert subscription.wait(lambda: subscription.closed, 5)
+    assert subscription.closed is endings.FORBIDDEN
+    assert b'"reason":"forbidden"' in sent(subscription.take(0))
     with pytest.raises(SubscriptionClosed):
         subscription.take(0)
 
@@ -64,11 +65,11 @@ def assert_forbidden(subscription: Subscription) -> None:
 def test_who_joins_a_forbidden_channel_is_sent_away(hub, broker, caplog):
     """The connection stays, with all who listen to what is allowed."""
     one = listening(hub, "ok")
-    assert one.live.wait(5)
+    assert went_live(one)
     for _ in range(3):
         other = listening(hub, "no")
         assert_forbidden(other)
-        hub.leave(other)
+        hub.unlisten(other)
     pattern = listening(hub, "ok", "no*")
     assert_forbidden(pattern)
     hears(broker, one, "ok")
@@ -82,17 +83,17 @@ def test_who_joins_a_forbidden_channel_is_sent_away(hub, broker, caplog):
 def test_a_storm_is_sorted(hub, broker, connected):
     """Redis refuses a command as a whole: all who may be heard are, whoever asked with them."""
     if connected:
-        assert listening(hub, "ok-first").live.wait(5)
-    with hub.lock:
+        assert went_live(listening(hub, "ok-first"))
+    with hub._lock:
         good = [listening(hub, f"ok{number}") for number in range(600)]
         bad = [listening(hub, f"no{number}") for number in range(50)]
         both = listening(hub, "ok0", "no0")
         # Left before it is answered: it is not asked for again.
-        hub.leave(listening(hub, "no-more"))
+        hub.unlisten(listening(hub, "no-more"))
     for subscription in [*bad, both]:
         assert_forbidden(subscription)
     for number, subscription in enumerate(good):
-        assert subscription.live.wait(5)
+        assert went_live(subscription)
         assert subscription.closed is None
         if number % 100 == 0:
             hears(broker, subscription, f"ok{number}")
@@ -110,14 +111,14 @@ def test_a_channel_that_is_forbidden_later(hub, broker, own_redis_server):
     """Redis ends the connection; the next one goes without it, and what was missed is there."""
     allow(own_redis_server, "&events:no")
     good, bad = listening(hub, "ok"), listening(hub, "no")
-    assert good.live.wait(5)
-    assert bad.live.wait(5)
+    assert went_live(good)
+    assert went_live(bad)
     hears(broker, bad, "no")
     allow(own_redis_server)
     wait_until(lambda: bad.closed, 10)
     hears(broker, good, "ok")
 
-    assert bad.closed == "forbidden"
+    assert bad.closed is endings.FORBIDDEN
     assert good.closed is None
 
 
@@ -125,10 +126,10 @@ def test_a_channel_that_is_allowed_later(hub, broker, own_redis_server):
     """It is asked for anew when somebody comes after the others have left."""
     subscription = listening(hub, "no")
     assert_forbidden(subscription)
-    hub.leave(subscription)
+    hub.unlisten(subscription)
     allow(own_redis_server, "&events:no")
     again = listening(hub, "no")
-    assert again.live.wait(5)
+    assert went_live(again)
 
     hears(broker, again, "no")
 
@@ -140,6 +141,6 @@ def test_without_ticks_nothing_works(hub, own_redis_server, caplog):
     subscription = listening(hub, "ok")
     wait_until(lambda: "refused its user the channel '$ticks'" in caplog.text)
 
-    assert not subscription.live.is_set()
+    assert not subscription.live
     allow(own_redis_server)
-    assert subscription.live.wait(10)
+    assert went_live(subscription, 10)

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from flask_redis_events.broker import open_broker
 from flask_redis_events.channels import matches
-from flask_redis_events.wire.message import Position
+from flask_redis_events.wire import Position
 from flask_redis_events.wire.sse import encode
 from tests.support.factories import channels
 from tests.support.servers import RedisServer

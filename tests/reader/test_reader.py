@@ -7,10 +7,10 @@ from collections.abc import Collection
 from flask_redis_events.broker.base import Acknowledgement, Feed
 from flask_redis_events.broker.memory import MemoryBroker, MemoryFeed
 from flask_redis_events.channels import Channel
-from flask_redis_events.clients.subscription import Subscription
+from flask_redis_events.clients import Subscription
 from flask_redis_events.hub import Hub
 from flask_redis_events.settings import Settings
-from tests.support.factories import channels
+from tests.support.factories import channels, went_live
 from tests.support.waiting import wait_until
 
 A = Channel("a")
@@ -48,17 +48,17 @@ def test_an_early_acknowledgement_promises_nothing():
     hub = Hub(Settings(url="memory://"), broker, None)
     other = Subscription(channels("b"))
     hub.listen(other)
-    assert other.live.wait(5)
+    assert went_live(other)
     first, second = Subscription([A]), Subscription([A])
     hub.listen(first)
     wait_until(lambda: broker.feed.commands == ["subscribe"])
-    hub.leave(first)
+    hub.unlisten(first)
     wait_until(lambda: broker.feed.commands == ["subscribe", "unsubscribe"])
     hub.listen(second)
     wait_until(lambda: broker.feed.commands == ["subscribe", "unsubscribe", "subscribe"])
     broker.feed.acknowledge()
 
-    assert not second.live.wait(0.2)
+    assert not went_live(second, 0.2)
     broker.feed.acknowledge()
-    assert second.live.wait(5)
+    assert went_live(second)
     hub.close()

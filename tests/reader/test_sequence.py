@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 
 from flask_redis_events.broker.base import Delivery, Snapshot
-from flask_redis_events.channels import TICKS, Channel, local_channel
-from flask_redis_events.clients.registry import Registry
-from flask_redis_events.clients.subscription import Subscription
+from flask_redis_events.channels import TICKS, Channel
+from flask_redis_events.clients import Registry, Subscription
 from flask_redis_events.reader.sequence import Sequence
 from flask_redis_events.reader.tail import Tail
-from flask_redis_events.wire.message import Message, Position
+from flask_redis_events.wire import Message, Position
 from flask_redis_events.wire.sse import decode
-from tests.support.factories import channels, foreign, message
+from tests.support.factories import channels, foreign, message, sent
 
 TTL = 1000
 
@@ -42,7 +41,7 @@ class Scene:
         for batch in self.client.take(0):
             seen += [str(m.id.ms if m.id else m.value) for m in batch.messages]
             if not batch.messages:
-                seen += [event.event for event in decode(batch.data)]
+                seen += [event.event for event in decode(sent([batch]))]
         return seen
 
 
@@ -186,16 +185,6 @@ def test_a_channel_that_was_left_makes_no_gap_when_it_is_joined_again(scene):
     scene.registry.add(scene.client)
 
     assert not scene.sequence.follows_a_gap(message(50, channel="a", prev=40))
-
-
-def test_who_hears_no_channel_of_redis_is_not_reset_with_it(scene):
-    """A shared poll has lost nothing when Redis is flushed."""
-    poll = Subscription([local_channel()])
-    scene.registry.add(poll)
-    scene.refill(20, lost={"": (Position(15), "flushed")})
-
-    assert scene.got() == ["reset"]
-    assert poll.take(0) == []
 
 
 def test_whoever_hears_a_message_has_it_when_the_position_says_so(scene):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask_redis_events.channels import Channel
 from flask_redis_events.reader.tail import Tail
-from flask_redis_events.wire.message import Position
+from flask_redis_events.wire import Position
 from tests.support.factories import channels, message
 
 A, B = Channel("a"), Channel("b")

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from flask_redis_events.broker.memory import MemoryBroker
-from flask_redis_events.clients.subscription import Subscription
+from flask_redis_events.clients import Subscription
 from flask_redis_events.hub import Hub
 from flask_redis_events.settings import Settings
-from flask_redis_events.streams.resume import begin
+from flask_redis_events.streams.resume import Beginning, Request, begin_at_once, begin_from_redis
 from flask_redis_events.wire.sse import encode
-from tests.support.factories import channels
+from tests.support.factories import channels, went_live
 
 
 def listen(hub: Hub, name: str) -> Subscription:
     inbox = Subscription(channels(name), held=True)
     hub.listen(inbox)
-    assert inbox.live.wait(5)
+    assert went_live(inbox)
     return inbox
+
+
+def begin(hub: Hub, inbox: Subscription) -> Beginning:
+    request = Request(inbox, inbox.channels)
+    return begin_at_once(hub, request) or begin_from_redis(hub, request)
 
 
 def test_a_new_stream_begins_where_its_subscribe_was():
@@ -26,8 +31,8 @@ def test_a_new_stream_begins_where_its_subscribe_was():
     unheard = broker.publish("new", encode("x"))
     inbox = listen(hub, "new")
 
-    assert begin(hub, inbox, inbox.channels).position == unheard
+    assert begin(hub, inbox).position == unheard
     # The next one finds it acknowledged, and the worker has heard nothing since.
     another = listen(hub, "new")
-    assert begin(hub, another, another.channels).position == unheard
+    assert begin(hub, another).position == unheard
     hub.close()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from flask_redis_events.channels import Channel
-from flask_redis_events.wire.message import Batch, Message, Position
+from flask_redis_events.clients import Subscription
+from flask_redis_events.wire import Batch, Form, Message, Position
 
 
 def message(
@@ -38,3 +41,13 @@ def batch(*numbers: int, channel: str = "orders") -> Batch:
 def channels(*names: str) -> list[Channel]:
     """Return channels as a developer writes them."""
     return [Channel.parse(name) for name in names]
+
+
+def sent(batches: Iterable[Batch], *, numbered: bool = True) -> bytes:
+    """Return the bytes that a client is sent for batches."""
+    return b"".join(batch.encode(Form(numbered)) for batch in batches)
+
+
+def went_live(subscription: Subscription, timeout: float = 5) -> bool:
+    """Wait until Redis has acknowledged the subscription's channels."""
+    return subscription.wait(lambda: subscription.live, timeout)

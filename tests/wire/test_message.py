@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_redis_events.wire.message import Batch, Message, Position
-from tests.support.factories import foreign, message
+from flask_redis_events.wire import Batch, Form, Message, Position
+from tests.support.factories import foreign, message, sent
 
 FRAME = b'event: order\ndata: {"id":7}\n\n'
 
@@ -124,10 +124,10 @@ def test_a_batch_joins_its_frames_once():
     messages = [message(1, "a"), foreign("b"), message(2, "c")]
     together = Batch(messages)
 
-    assert together.data == b'id: 1-0\ndata: "a"\n\ndata: b\n\nid: 2-0\ndata: "c"\n\n'
-    assert together.data is together.data
-    assert together.bare == b'data: "a"\n\ndata: b\n\ndata: "c"\n\n'
-    assert together.size == len(together.data)
+    assert sent([together]) == b'id: 1-0\ndata: "a"\n\ndata: b\n\nid: 2-0\ndata: "c"\n\n'
+    assert together.encode(Form()) is together.encode(Form())
+    assert sent([together], numbered=False) == b'data: "a"\n\ndata: b\n\ndata: "c"\n\n'
+    assert together.size == len(sent([together]))
     assert together.position == Position(2)
 
 

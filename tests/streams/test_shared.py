@@ -1,4 +1,4 @@
-"""What stands between the channels and the clients of a shared stream."""
+"""A producer that the clients of a stream share."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_redis_events import RedisEvents, options
-from flask_redis_events.clients.subscription import Subscription
+from flask_redis_events import RedisEvents, endings
+from flask_redis_events.clients import Subscription
 from flask_redis_events.streams.callbacks import Runner, StreamEvent
-from flask_redis_events.streams.relay import Relay
-from flask_redis_events.wire.message import Batch, Position
+from flask_redis_events.streams.shared import SharedProducer
+from flask_redis_events.wire import Batch, Position
+from flask_redis_events.wire.control import Loss
 from flask_redis_events.wire.sse import decode, encode
-from tests.support.factories import channels, message
+from tests.support.factories import channels, message, sent, went_live
 from tests.support.waiting import wait_until
 
 
 class Scene:
-    """A relay of channel a whose callback goes through a gate, with a small buffer."""
+    """A producer of channel a whose callback goes through a gate, with a small buffer."""
 
     def __init__(self) -> None:
         app = Flask(__name__)
-        app.config.update(REDIS_EVENTS_URL="memory://relay", REDIS_EVENTS_BUFFER=2000)
+        app.config.update(REDIS_EVENTS_URL="memory://shared", REDIS_EVENTS_BUFFER=2000)
         self.gate = threading.Event()
         self.called: list[Any] = []
         events = RedisEvents(app)
         with app.app_context():
             self.hub = events.hub
-        chosen = options.complete({"shared": True}, self.hub.settings)
-        runner = Runner(self.hub, app, StreamEvent(["a"], None))
-        self.relay = Relay(runner, frozenset(channels("a")), self.callback, chosen)
-        self.relay.start()
+        self.runner = Runner(app, StreamEvent(["a"], None), self.hub.reports)
+        inbox = Subscription(channels("a"), limit=2000, overflow="drop", held=True)
+        self.producer = SharedProducer(self.hub, self.runner, self.callback, inbox=inbox)
+        self.producer.start()
 
     def callback(self, channel: str, message: Any, event: StreamEvent) -> Any:
         self.called.append(message)
@@ -41,10 +42,10 @@ class Scene:
         return message
 
     def join(self, position: Position | None = None) -> Subscription:
-        """Return a member that begins where the relay is, or further, as history brought it."""
-        member = Subscription([self.relay.channel], held=True)
-        self.relay.join(member)
-        assert member.live.wait(5)
+        """Return a member that begins where the producer is, or further, as history brought it."""
+        member = Subscription(held=True)
+        self.producer.join(member)
+        assert went_live(member)
         member.start(position or member.floor)
         return member
 
@@ -56,7 +57,7 @@ class Scene:
 
     def got(self, member: Subscription) -> list[str]:
         """Return the names of control frames, and the first letters of messages."""
-        events = decode(b"".join(batch.data for batch in member.take(0)))
+        events = decode(sent(member.take(0)))
         return [one.data[1] if one.event == "message" else one.event for one in events]
 
 
@@ -65,7 +66,7 @@ def scene() -> Iterator[Scene]:
     scene = Scene()
     yield scene
     scene.gate.set()
-    scene.relay.inbox.close("over")
+    scene.producer.stop()
     scene.hub.close()
 
 
@@ -80,24 +81,24 @@ def test_what_it_drops_is_told_to_those_who_miss_it(scene):
     scene.gate.set()
     wait_until(lambda: "f" in str(scene.called[-1]))
     scene.emit('"z"')
-    wait_until(lambda: scene.called[-1] == "z" and late.size)
+    wait_until(lambda: scene.called[-1] == "z" and late.has_news)
 
     assert scene.got(early) == ["a", "reset", "e", "f", "z"]
     assert scene.got(late) == ["z"]
 
 
 def test_a_clock_that_went_back_is_told_in_order(scene):
-    """What the relay still had from before it goes out first; then positions begin anew."""
+    """What the producer still had from before goes out first; then positions begin anew."""
     member = scene.join()
     first = scene.emit('"a"')
     wait_until(lambda: scene.called)
     scene.emit('"b"')
     scene.emit('"c"')
     restart = Position(first.ms - 1000)
-    scene.relay.inbox.lose(first, "rolled back", restart=restart)
-    scene.relay.inbox.offer(Batch([message(restart.ms + 1, "n", channel="a")]))
+    scene.producer.inbox.lose(Loss("rolled back", first, restart=restart))
+    scene.producer.inbox.offer(Batch([message(restart.ms + 1, "n", channel="a")]))
     scene.gate.set()
-    wait_until(lambda: scene.called[-1] == "n" and not scene.relay.inbox.size)
+    wait_until(lambda: scene.called[-1] == "n" and not scene.producer.inbox.has_news)
 
     got: list[str] = []
     wait_until(lambda: len(got.__iadd__(scene.got(member))) == 5)
@@ -107,10 +108,10 @@ def test_a_clock_that_went_back_is_told_in_order(scene):
 
 
 def test_who_comes_as_it_ends_comes_again(scene):
-    """A relay that has ended has nothing for a newcomer, who finds another one next time."""
-    scene.relay._runner.ended = True
-    member = Subscription([scene.relay.channel], held=True)
-    scene.relay.join(member)
+    """A producer that is over has nothing for a newcomer, who finds another one next time."""
+    scene.runner.ended = True
+    member = Subscription(held=True)
+    scene.producer.join(member)
 
-    assert member.closed == "relay ended"
+    assert member.closed is endings.REPLACED
     assert scene.got(member) == ["reconnect"]

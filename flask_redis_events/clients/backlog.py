@@ -1,0 +1,110 @@
+"""What waits for one client: bounded, with a policy for what happens when it is full.  Pure.
+
+`drop` leaves the oldest messages out, and a `reset` says so.  `latest` first leaves out messages
+that a newer one of the same key has superseded, which is no loss.  `close` takes nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..wire import BEGINNING, Batch, Message, Position
+from ..wire.control import Loss
+
+
+class Backlog:
+    """Batches in order.  `limit` is in bytes; `overflow` is close, drop or latest."""
+
+    __slots__ = ("_batches", "_limit", "_loss", "_overflow", "size")
+
+    def __init__(self, limit: int, overflow: str) -> None:
+        self._limit = limit
+        self._overflow = overflow
+        self._batches: list[Batch] = []
+        #: The `reset` that tells of what was dropped, while it waits.
+        self._loss: Loss | None = None
+        #: Bytes of the messages in it; control frames do not count towards the limit.
+        self.size = 0
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    @property
+    def half_full(self) -> bool:
+        """Whether it is time for a source that can wait to wait."""
+        return self.size > self._limit // 2
+
+    def put(self, batch: Batch) -> int | None:
+        """Put a batch at the end; return how many messages were dropped, or None if it is full."""
+        self._batches.append(batch)
+        if not batch.messages:
+            return 0
+        self.size += batch.size
+        # A single batch may exceed the limit: one large message must reach an idle client.
+        if self.size <= self._limit or self.size == batch.size:
+            return 0
+        return None if self._overflow == "close" else self._shrink()
+
+    def append(self, control: Batch) -> None:
+        """Put a control frame at the end, however full it is."""
+        self._batches.append(control)
+
+    def take(self) -> list[Batch]:
+        """Take all of it."""
+        taken, self._batches = self._batches, []
+        self.size, self._loss = 0, None
+        return taken
+
+    def begin(self, first: Iterable[Batch], floor: Position | None) -> None:
+        """Put history before what waits, and keep of that only what is newer than `floor`."""
+        held = self._batches
+        # History does not count: a client must get it, however much it is.
+        self._batches, self.size = [batch for batch in first if batch.size], 0
+        for batch in held:
+            newer = batch if floor is None else batch.after(floor)
+            if newer is None or (isinstance(batch, Loss) and not _is_missed(batch, floor)):
+                # History has it.
+                continue
+            self._batches.append(newer)
+            self.size += newer.size if newer.messages else 0
+
+    def _shrink(self) -> int:
+        """Make room: superseded messages go first, or else the oldest, and a `reset` says so."""
+        messages = [message for batch in self._batches for message in batch.messages]
+        if self._overflow == "latest":
+            messages = _without_superseded(messages)
+        kept, dropped = _newest(messages, self._limit // 2)
+        rest = [b for b in self._batches if not b.messages and b is not self._loss]
+        if dropped is not None:
+            self._loss = Loss("overflow", dropped.id or BEGINNING, position=dropped.id)
+        self._batches = [self._loss, *rest] if self._loss else rest
+        if kept:
+            self._batches.append(Batch(kept))
+        self.size = sum(len(message.frame) for message in kept)
+        return len(messages) - len(kept)
+
+
+def _is_missed(loss: Loss, floor: Position | None) -> bool:
+    """Say whether a client that begins at `floor` missed what was lost before it began."""
+    if loss.restart is None:
+        return floor is None or floor < loss.until
+    # A floor on the new clock's side of a roll-back was read after it.
+    return floor is not None and floor > loss.restart
+
+
+def _without_superseded(messages: list[Message]) -> list[Message]:
+    newest = {message.key: index for index, message in enumerate(messages)}
+    return [
+        message
+        for index, message in enumerate(messages)
+        if message.key is None or newest[message.key] == index
+    ]
+
+
+def _newest(messages: list[Message], room: int) -> tuple[list[Message], Message | None]:
+    """Split into the newest that fit, and the last of those that do not."""
+    for index in range(len(messages) - 1, -1, -1):
+        room -= len(messages[index].frame)
+        if room < 0 and index < len(messages) - 1:
+            return messages[index + 1 :], messages[index]
+    return messages, None

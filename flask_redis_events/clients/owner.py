@@ -1,0 +1,23 @@
+"""What the owner of a subscription is told."""
+
+from __future__ import annotations
+
+from ..endings import Ending
+
+
+class Owner:
+    """Whoever a subscription belongs to.  Nothing here may block."""
+
+    __slots__ = ()
+
+    def closed(self, ending: Ending) -> None:
+        """The subscription was closed; what was accepted may still have to go out."""
+
+    def drained(self) -> None:
+        """All that waited has been taken, so that there is room."""
+
+    def dropped(self, count: int) -> None:
+        """A full backlog did not keep so many messages."""
+
+    def finished(self) -> None:
+        """The last byte is out, or can never be: the hub writes this socket no more."""

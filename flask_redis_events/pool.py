@@ -1,0 +1,75 @@
+"""Runs application code for many clients in as few greenlets as it takes.
+
+An idle client of a callback holds no greenlet.  When messages come, one greenlet works for all
+clients in turn.  Before it begins, the next one stands by: should the application's code wait (for
+a database, say), the next greenlet goes on with the other clients, so that a callback holds up its
+own client only.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from typing import Protocol
+
+from . import concurrency
+
+log = logging.getLogger("flask_redis_events")
+
+
+class Job(Protocol):
+    """Something to work on, a turn at a time."""
+
+    def work(self) -> bool:
+        """Do a part of what there is to do; say whether there is more."""
+
+
+class Pool:
+    """Works on jobs, first come, first served.  Used under gevent only, by its one thread."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Job] = deque()
+        #: Whether a greenlet is about to begin.
+        self._standing_by = False
+        #: How many greenlets gave way in the midst of their work, and will go on with it.
+        self._resting = 0
+
+    def add(self, job: Job) -> None:
+        """Work on a job soon.  A job must not be added while it waits here, or is worked on."""
+        self._waiting.append(job)
+        self._stand_by()
+
+    def _stand_by(self) -> None:
+        if not self._standing_by:
+            self._standing_by = True
+            concurrency.soon(self._run)
+
+    def _run(self) -> None:
+        self._standing_by = False
+        until = time.monotonic() + concurrency.TURN
+        while self._waiting and not self._resting:
+            job = self._waiting.popleft()
+            if self._waiting:
+                self._stand_by()
+            if self._work(job):
+                self._waiting.append(job)
+            if time.monotonic() >= until:
+                self._rest()
+                until = time.monotonic() + concurrency.TURN
+
+    def _work(self, job: Job) -> bool:
+        try:
+            return job.work()
+        except Exception:
+            # One client's trouble is not the others'.
+            log.exception("Working for a stream failed.")
+            return False
+
+    def _rest(self) -> None:
+        # Those who stand by are not to take over from a greenlet that only gives way.
+        self._resting += 1
+        try:
+            concurrency.let_others_run()
+        finally:
+            self._resting -= 1

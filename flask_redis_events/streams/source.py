@@ -1,0 +1,76 @@
+"""Where a stream's bytes come from.  The plain source is channels, passed through untouched.
+
+What a stream asks of its source is the same for all kinds: a callback, a generator function or a
+poll only stand between the messages and the client (`producer.py`, `pull.py`, `poll.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..channels import Channel
+from ..clients import Owner, Subscription
+from ..endings import Ending
+from ..hub import Hub
+from ..wire import Batch, Position
+
+
+class Source(Owner):
+    """The client itself listens to the channels, and is sent messages as they were emitted."""
+
+    __slots__ = ("client", "hub", "inbox")
+
+    def __init__(self, hub: Hub, client: Subscription, inbox: Subscription) -> None:
+        self.hub = hub
+        #: The stream's client, which is sent what the source makes.
+        self.client = client
+        #: What listens to the channels: it is held until the stream knows where it begins.
+        self.inbox = inbox
+
+    @property
+    def channels(self) -> frozenset[Channel]:
+        """What the client resumes on; none where there is nothing to resume."""
+        return self.inbox.channels
+
+    @property
+    def progress(self) -> Subscription:
+        """The subscription that says how far the client has come, for heartbeats."""
+        return self.inbox
+
+    def open(self) -> None:
+        """Begin to listen."""
+        self.hub.listen(self.inbox)
+
+    def begin(self, floor: Position | None, history: Iterable[Batch]) -> None:
+        """Send the client its history, then what was held, then what is live."""
+        self.inbox.start(floor, history)
+
+    def dismiss(self, ending: Ending, last: Batch | None) -> bool:
+        """Close the client after what was accepted for it, and `last`; say whether this did it."""
+        return self.client.close(ending, last=last)
+
+    def client_closed(self, ending: Ending) -> None:
+        """Make nothing more, as the client is closed; must not block."""
+
+    def client_drained(self) -> None:
+        """Go on, as the client has taken all that waited for it; must not block."""
+
+    def leave(self) -> None:
+        """Give up what the stream listened to."""
+        self.hub.unlisten(self.inbox)
+
+    # -- under threads, where the stream's own thread does the work --------------------------------
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is something to make."""
+        return False
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the source may rest, if nothing arrives; None: for ever."""
+        return None
+
+    def work(self) -> bool:
+        """Make a part of what there is to make; say whether there is more."""
+        return False

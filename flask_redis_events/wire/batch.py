@@ -1,0 +1,78 @@
+"""Messages that are sent together: the bytes are made once for each form that clients need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .message import Message
+from .position import Position
+
+
+class Form(NamedTuple):
+    """The form in which a client is sent its bytes."""
+
+    #: Whether frames carry their ids, so that the client can resume.
+    numbered: bool = True
+    #: Whether the bytes are framed as a chunk of HTTP/1.1, because no server does it.
+    chunked: bool = False
+
+
+class Batch:
+    """Messages that came together, for all clients of the same channels.
+
+    A batch without messages is a control frame (`heartbeat`, `reset`, …), in every form the same.
+    """
+
+    __slots__ = ("_encoded", "_frame", "messages", "position", "size")
+
+    def __init__(
+        self,
+        messages: Iterable[Message] = (),
+        *,
+        control: bytes | None = None,
+        position: Position | None = None,
+    ) -> None:
+        self.messages = tuple(messages)
+        self._frame = control
+        self._encoded: dict[Form, bytes] = {}
+        if control is not None:
+            #: The id that a client's cursor moves to, if any.
+            self.position = position
+            #: bytes that wait where the batch waits.
+            self.size = len(control)
+            return
+        ids = [message.id for message in self.messages if message.id]
+        self.position = ids[-1] if ids else None
+        self.size = sum([len(message.frame) for message in self.messages])
+
+    def encode(self, form: Form) -> bytes:
+        """Return the bytes for the wire."""
+        made = self._encoded.get(form)
+        if made is None:
+            made = self._encoded[form] = self._make(form)
+        return made
+
+    def _make(self, form: Form) -> bytes:
+        if form.chunked:
+            return framed(self.encode(form._replace(chunked=False)))
+        if self._frame is not None:
+            return self._frame
+        if form.numbered:
+            return b"".join([message.frame for message in self.messages])
+        return b"".join([message.bare for message in self.messages])
+
+    def after(self, position: Position) -> Batch | None:
+        """Return what is newer than `position` (messages without an id always are)."""
+        if not self.messages or self.position is None:
+            return self
+        first = self.messages[0].id
+        if first is not None and first > position:
+            return self
+        newer = [m for m in self.messages if m.id is None or m.id > position]
+        return Batch(newer) if newer else None
+
+
+def framed(data: bytes) -> bytes:
+    """Frame bytes as one chunk (RFC 9112, section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
