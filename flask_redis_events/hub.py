@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from . import endings
 from .broker import Broker
 from .channels import Channel
-from .clients import Registry, Shared, Subscription, Ticker, Timed
+from .clients import Outcomes, Registry, Shared, Subscription, Ticker, Timed
 from .concurrency import Deadline, jitter
 from .endings import Ending
 from .pool import Pool
@@ -46,6 +46,8 @@ class Hub:
         self.reports = Reports(sender)
         #: Runs the application's code for streams, under gevent.
         self.pool = Pool()
+        #: What callbacks made of the last messages.
+        self.outcomes = Outcomes()
         #: Code that several clients share, by key.
         self.shared: Shared[Any] = Shared()
         self.draining = False

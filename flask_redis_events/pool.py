@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from . import concurrency
@@ -22,7 +23,10 @@ class Job(Protocol):
     """Something to work on, a turn at a time."""
 
     def work(self) -> bool:
-        """Do a part of what there is to do; say whether there is more."""
+        """Make a part of what there is to make; say whether it is to be sent."""
+
+    def send(self) -> bool:
+        """Send what was made; say whether there is more to make."""
 
 
 class Pool:
@@ -30,6 +34,8 @@ class Pool:
 
     def __init__(self) -> None:
         self._waiting: deque[Job] = deque()
+        #: Jobs that have made something in this turn.
+        self._made: list[Job] = []
         #: Whether a greenlet is about to begin.
         self._standing_by = False
         #: How many greenlets gave way in the midst of their work, and will go on with it.
@@ -47,20 +53,29 @@ class Pool:
 
     def _run(self) -> None:
         self._standing_by = False
+        # The greenlet before this one may be waiting, in the midst of its turn.
+        self._send()
         until = time.monotonic() + concurrency.TURN
         while self._waiting and not self._resting:
             job = self._waiting.popleft()
-            if self._waiting:
+            if self._waiting or self._made:
                 self._stand_by()
-            if self._work(job):
-                self._waiting.append(job)
-            if time.monotonic() >= until:
+            if self._attempt(job.work):
+                self._made.append(job)
+            if time.monotonic() >= until or not self._waiting:
+                self._send()
                 self._rest()
                 until = time.monotonic() + concurrency.TURN
 
-    def _work(self, job: Job) -> bool:
+    def _send(self) -> None:
+        made, self._made = self._made, []
+        for job in made:
+            if self._attempt(job.send):
+                self._waiting.append(job)
+
+    def _attempt(self, do: Callable[[], bool]) -> bool:
         try:
-            return job.work()
+            return do()
         except Exception:
             # One client's trouble is not the others'.
             log.exception("Working for a stream failed.")

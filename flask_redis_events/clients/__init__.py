@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from .audience import Audience
+from .outcomes import Outcomes
 from .owner import Owner
 from .registry import Registry
 from .shared import Shared
 from .subscription import Subscription
 from .ticker import Ticker, Timed
 
-__all__ = ["Audience", "Owner", "Registry", "Shared", "Subscription", "Ticker", "Timed"]
+__all__ = ["Audience", "Outcomes", "Owner", "Registry", "Shared", "Subscription", "Ticker", "Timed"]

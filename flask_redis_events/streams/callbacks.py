@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Flask
 
 from .. import concurrency
+from ..clients.outcomes import Outcomes, fingerprint
 from ..endings import Ending
 from ..exceptions import ConfigError
 from ..options import Options
 from ..reports import Reports
-from ..wire import Position, ServerSentEvent, sse
+from ..wire import Batch, Message, Position, ServerSentEvent, sse
 from ..wire.message import number
 
 
@@ -38,6 +39,12 @@ def is_generator(function: object) -> bool:
 def _code(function: object) -> tuple[object, ...]:
     """Return where the code may be: in a function, or in the class of an object that is called."""
     return (function, type(function).__call__) if callable(function) else ()
+
+
+T = TypeVar("T")
+
+#: What a callback makes of a message that it skips.
+NOTHING = Batch()
 
 
 class StreamEvent:
@@ -68,6 +75,11 @@ class StreamEvent:
         """End the stream for good when the callback returns, as returning False does."""
         self._terminated = True
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing was sent, nor ended, since the last call."""
+        return self._sent is None and not self._terminated
+
     def collect(self) -> tuple[list[ServerSentEvent], bool]:
         """Return what was sent since the last call, and whether the stream is to end."""
         sent, terminated = self._sent or [], self._terminated
@@ -78,34 +90,58 @@ class StreamEvent:
 class Runner:
     """Runs an application's functions for one stream, and makes frames of what they say."""
 
-    __slots__ = ("_default", "app", "ended", "event", "finalizers", "reports")
+    __slots__ = ("_default", "_outcomes", "_reports", "app", "ended", "event", "finalizers")
 
-    def __init__(self, app: Flask, event: StreamEvent, reports: Reports) -> None:
+    def __init__(
+        self, app: Flask, event: StreamEvent, *, reports: Reports, outcomes: Outcomes
+    ) -> None:
         self.app = app
         self.event = event
-        self.reports = reports
+        self._reports = reports
+        self._outcomes = outcomes
         #: Whether the application has ended the stream.
         self.ended = False
         #: What the application gave to `Response.call_on_close`.
         self.finalizers: Sequence[Callable[[], Any]] = ()
         self._default = getattr(app.json, "default", None)
 
-    def call(
-        self,
-        function: Callable[..., Any],
-        *args: Any,
-        position: Position | None = None,
-        name: str | None = None,
-    ) -> bytes:
-        """Call with the arguments, and return the frames to send.
+    def call(self, function: Callable[..., Any], *args: Any) -> bytes:
+        """Call a function, and return the frames to send."""
+        return self._attempt(self._call, function, args) or b""
 
-        `position` becomes the id of the last frame, so that a client which gets only the first of
-        them gets all of them again.  `name` is the event's, for a returned value that brings none.
-        """
+    def render(self, callback: Callable[..., Any], message: Message, *, numbered: bool) -> Batch:
+        """Call a callback for a message, and return what it makes of it, with the message's id."""
+        return self._attempt(self._render, callback, message, numbered) or NOTHING
+
+    def _call(self, function: Callable[..., Any], args: Sequence[Any]) -> bytes:
+        with self.app.app_context():
+            value = function(*args)
+        return self.frames(value)
+
+    def _render(self, callback: Callable[..., Any], message: Message, numbered: bool) -> Batch:
+        with self.app.app_context():
+            value = callback(message.channel, message.value, self.event)
+        if not self.event.silent or value is False:
+            return self._made_of(message, value, numbered)
+        if value is None:
+            return NOTHING
+        key = fingerprint(value)
+        if key is None:
+            return self._made_of(message, value, numbered)
+        made = self._outcomes.get(message, (numbered, key))
+        if made is None:
+            made = self._made_of(message, value, numbered)
+            self._outcomes.put(message, (numbered, key), made)
+        return made
+
+    def _made_of(self, message: Message, value: Any, numbered: bool) -> Batch:
+        id = message.id if numbered else None
+        frames = self.frames(value, position=id, name=message.event)
+        return Batch([Message(message.channel, frames, id=id, key=message.key)] if frames else ())
+
+    def _attempt(self, do: Callable[..., T], *args: Any) -> T | None:
         try:
-            with self.app.app_context():
-                value = function(*args)
-            return self.frames(value, position=position, name=name)
+            return do(*args)
         except BaseException as error:
             # A gevent.Timeout and SystemExit are no Exception, and must not end what goes on here.
             if concurrency.is_exit(error):
@@ -113,12 +149,16 @@ class Runner:
             # What the function had sent is skipped with its message; that it terminated is not.
             self.ended = self.ended or self.event.collect()[1]
             self.failed(error)
-            return b""
+            return None
 
     def frames(
         self, value: Any, *, position: Position | None = None, name: str | None = None
     ) -> bytes:
-        """Make the frames of all that was sent, and of a returned value."""
+        """Make the frames of all that was sent, and of a returned value.
+
+        `position` becomes the id of the last frame, so that a client which gets only the first of
+        them gets all of them again.  `name` is the event's, for a returned value that brings none.
+        """
         sent, terminated = self.event.collect()
         if terminated or value is False:
             self.ended = True
@@ -138,7 +178,7 @@ class Runner:
         if options.on_close is not None:
             self._call_in_vain(options.on_close, self.event, ending.reason)
         self.finalize()
-        self.reports.closed(self.event.channels, ending, seconds)
+        self._reports.closed(self.event.channels, ending, seconds)
 
     def finalize(self) -> None:
         """Call what the application wants to have called at the end of the response."""
@@ -156,4 +196,4 @@ class Runner:
 
     def failed(self, error: BaseException) -> None:
         """Report an error of the application's."""
-        self.reports.callback_failed(self.event.channels, error)
+        self._reports.callback_failed(self.event.channels, error)

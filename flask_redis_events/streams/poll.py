@@ -22,7 +22,7 @@ OnPoll = Callable[[StreamEvent], Any]
 class Poll(Source):
     """Calls `function` at once and then every `interval` seconds, for one client alone."""
 
-    __slots__ = ("_due", "_function", "_interval", "_runner", "_scheduled", "_target")
+    __slots__ = ("_due", "_function", "_interval", "_made", "_runner", "_scheduled", "_target")
 
     def __init__(
         self,
@@ -42,6 +42,8 @@ class Poll(Source):
         self._due = 0.0
         #: Whether the pool will work for it, or does.
         self._scheduled = False
+        #: What the function returned, to be sent.
+        self._made: Batch | None = None
 
     @property
     def over(self) -> bool:
@@ -80,24 +82,24 @@ class Poll(Source):
         return max(0.0, self._due - time.monotonic())
 
     def work(self) -> bool:
+        due = self.has_work
         try:
-            if self.has_work:
-                self._call()
+            # A client that does not read is not called for: its next value is as good as this one.
+            if due and self.client.has_room:
+                frames = self._runner.call(self._function, self._runner.event)
+                self._made = Batch([Message("", frames)]) if frames else None
         finally:
-            self._scheduled = False
-        return False
+            self._scheduled = due
+        return due
 
-    def _call(self) -> None:
-        # A client that does not read is not called for: its next value is as good as this one.
-        if self.client.has_room:
-            frames = self._runner.call(self._function, self._runner.event)
-            if frames:
-                self._send(Batch([Message("", frames)]))
+    def send(self) -> bool:
+        made, self._made = self._made, None
+        if made is not None:
+            self._target.offer(made)
         self._due = max(self._due + self._interval, time.monotonic())
         if self._runner.ended:
             self._target.close(endings.ENDED, last=control.end(None))
         elif not self.over and concurrency.patched():
             self.hub.keep_time(self, self._due, exact=True)
-
-    def _send(self, batch: Batch) -> None:
-        self._target.offer(batch)
+        self._scheduled = False
+        return False

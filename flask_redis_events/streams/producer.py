@@ -24,18 +24,25 @@ from ..hub import Hub
 from ..wire import Batch, Message, Position, control
 from ..wire.control import Loss
 from .callbacks import Runner, StreamEvent
-from .source import Source
+from .source import PART, Source
 
 OnMessage = Callable[[str, Any, StreamEvent], Any]
-
-#: Bytes that a producer makes before it sends them.
-PART = 64 * 1024
 
 
 class Producer(Source):
     """Calls a callback for each message, and sends one client what the callback makes."""
 
-    __slots__ = ("_begun", "_callback", "_numbered", "_runner", "_scheduled", "_target", "_todo")
+    __slots__ = (
+        "_begun",
+        "_callback",
+        "_made",
+        "_numbered",
+        "_position",
+        "_runner",
+        "_scheduled",
+        "_target",
+        "_todo",
+    )
 
     def __init__(
         self,
@@ -58,6 +65,10 @@ class Producer(Source):
         self._scheduled = False
         #: What was taken from the inbox: messages, and control frames as batches.
         self._todo: Iterator[Message | Batch] | None = None
+        #: What was made of it, and is to be sent.
+        self._made: list[Batch] = []
+        #: How far the callback has come.
+        self._position: Position | None = None
 
     # -- what a stream asks of its source ----------------------------------------------------------
 
@@ -110,12 +121,25 @@ class Producer(Source):
         return (self._todo is not None or self.inbox.has_news) and self.client.has_room
 
     def work(self) -> bool:
-        more = False
+        made = False
         try:
-            more = self._begun and self._is_wanted and self._take() and self._make()
+            made = self._begun and self._is_wanted and self._take()
+            if made:
+                self._make()
         finally:
-            self._scheduled = more
-        return more
+            self._scheduled = made
+        return made
+
+    def send(self) -> bool:
+        made, self._made = self._made, []
+        for batch in made:
+            self._pass_on(batch)
+        if self._runner.ended:
+            self._end()
+        elif self._todo is None:
+            self.inbox.commit()
+        self._scheduled = self._todo is not None or self.inbox.has_news
+        return self._scheduled
 
     @property
     def _is_wanted(self) -> bool:
@@ -136,70 +160,44 @@ class Producer(Source):
             self._todo = iter([item for b in batches for item in b.messages or (b,)])
         return True
 
-    def _make(self) -> bool:
-        """Make a part of what there is to do, and send it; return True, as there may be more."""
+    def _make(self) -> None:
+        """Call the callback for what there is to do, until the turn is over."""
         assert self._todo is not None
         until = time.monotonic() + TURN
-        made: list[Message] = []
+        part: list[Batch] = []
         size = 0
-        position: Position | None = None
         for item in self._todo:
             if isinstance(item, Batch):
-                self._send(made, position)
-                made, size = [], 0
-                self._pass_on(item)
+                # It is not for the callback: a `reset`, a farewell.
+                self._made += [*_joined(part), item]
+                part = []
+                if isinstance(item, Loss):
+                    self._position = item.restart or self._position
                 continue
-            position = item.id or position
-            frames = self._call(item)
-            if frames:
-                made.append(frames)
-                size += len(frames.frame)
-            if self.client.closed is not None:
-                # Meanwhile, as the callback waited.
-                return False
-            if self._runner.ended:
-                self._send(made, position)
-                self._end(position)
-                return False
-            if size >= PART or time.monotonic() >= until:
+            self._position = item.id or self._position
+            made = self._runner.render(self._callback, item, numbered=self._numbered)
+            if made.size:
+                part.append(made)
+                size += made.size
+            if self._runner.ended or size >= PART or time.monotonic() >= until:
                 break
         else:
             self._todo = None
-        self._send(made, position)
-        if self._todo is None:
-            self.inbox.commit()
-        return True
+        self._made += _joined(part)
 
-    def _call(self, message: Message, runner: Runner | None = None) -> Message | None:
-        """Return what the callback makes of a message, with the message's id; None for nothing."""
-        runner = runner or self._runner
-        id = message.id if self._numbered else None
-        frames = runner.call(
-            self._callback,
-            message.channel,
-            message.value,
-            runner.event,
-            position=id,
-            name=message.event,
-        )
-        if not frames:
-            return None
-        return Message(message.channel, frames, id=id, key=message.key)
-
-    def _send(self, made: list[Message], position: Position | None) -> None:
-        """Send what was made of the messages up to a position."""
-        if made:
-            self._target.offer(Batch(made))
-
-    def _pass_on(self, frame: Batch) -> None:
-        """Send what is not for the callback: a `reset`, a farewell."""
-        if isinstance(frame, Loss):
-            self._target.lose(frame)
+    def _pass_on(self, batch: Batch) -> None:
+        if isinstance(batch, Loss):
+            self._target.lose(batch)
         else:
-            self._target.offer(frame)
+            self._target.offer(batch)
 
-    def _end(self, position: Position | None) -> None:
+    def _end(self) -> None:
         """End for good, because the callback said so."""
-        last = control.end(position if self._numbered else None)
+        last = control.end(self._position if self._numbered else None)
         self._target.close(endings.ENDED, last=last)
         self.inbox.close(endings.ENDED)
+
+
+def _joined(part: list[Batch]) -> list[Batch]:
+    """Join batches that are to be written together; one alone shares its bytes with others."""
+    return part if len(part) < 2 else [Batch([m for batch in part for m in batch.messages])]

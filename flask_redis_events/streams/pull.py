@@ -25,7 +25,7 @@ from ..exceptions import SubscriptionClosed
 from ..hub import Hub
 from ..wire import Batch, Message, Position, control
 from .callbacks import Runner
-from .source import Source
+from .source import PART, Source
 
 
 class Messages:
@@ -70,11 +70,12 @@ class Messages:
 
     def enter(self) -> None:
         """Begin a short app context, for the application's code until it waits again."""
-        self._context = self._app.app_context()
-        self._context.push()
+        if self._context is None:
+            self._context = self._app.app_context()
+            self._context.push()
 
     def leave(self) -> None:
-        """End it."""
+        """End it, if there is one."""
         context, self._context = self._context, None
         if context is not None:
             context.pop()
@@ -110,7 +111,7 @@ class Messages:
 class Pull(Source):
     """A generator function that makes what one client is sent."""
 
-    __slots__ = ("_function", "_room", "_runner")
+    __slots__ = ("_caught_up", "_function", "_made", "_room", "_runner", "_scheduled", "_size")
 
     def __init__(
         self,
@@ -127,6 +128,13 @@ class Pull(Source):
         self._function = function
         #: Set when the client has room, or is closed; made when the generator waits for that.
         self._room: threading.Event | None = None
+        #: What was made and is to be sent, and how many bytes that is.
+        self._made: list[Message] = []
+        self._size = 0
+        #: Whether the generator has had all that came.
+        self._caught_up = False
+        #: Whether the pool will send it.
+        self._scheduled = False
 
     # -- what a stream asks of its source ----------------------------------------------------------
 
@@ -161,7 +169,7 @@ class Pull(Source):
 
     def _run(self) -> None:
         # One for all attempts: what it has taken from the inbox is not lost with a generator.
-        messages = Messages(self._runner.app, self.inbox, self.client.offer)
+        messages = Messages(self._runner.app, self.inbox, self._pass_on)
         while self.client.closed is None:
             taken = messages.taken
             generator = None
@@ -199,22 +207,56 @@ class Pull(Source):
 
     def _pump(self, messages: Messages, generator: Generator[Any, None, None]) -> None:
         """Send what the generator yields, until it ends or the stream does."""
-        while self.client.closed is None and not self._runner.ended:
-            messages.enter()
-            try:
-                value = next(generator)
-            except StopIteration:
-                return
-            finally:
-                messages.leave()
-            position = messages.position if self.client.numbered else None
-            frames = self._runner.frames(value, position=position)
-            if frames:
-                self.client.offer(Batch([Message("", frames)]))
-            if not messages.waiting:
+        try:
+            while self.client.closed is None and not self._runner.ended:
+                messages.enter()
+                try:
+                    value = next(generator)
+                except StopIteration:
+                    return
+                position = messages.position if self.client.numbered else None
+                frames = self._runner.frames(value, position=position)
+                if frames:
+                    self._made.append(Message("", frames))
+                    self._size += len(frames)
                 # Otherwise a heartbeat could move the position past what the generator has not had.
-                self.inbox.commit()
-            self._wait_for_room()
+                self._caught_up = not messages.waiting
+                self._schedule()
+                if self._client_waits:
+                    messages.leave()
+                    self._wait_for_room()
+        finally:
+            messages.leave()
+            self._flush()
+
+    def _schedule(self) -> None:
+        """Send soon, together with what others make, as one send after the other costs more."""
+        if not concurrency.patched() or self._size >= PART:
+            self._flush()
+        elif not self._scheduled:
+            self._scheduled = True
+            self.hub.pool.add(self)
+
+    def work(self) -> bool:
+        return True
+
+    def send(self) -> bool:
+        self._scheduled = False
+        self._flush()
+        return False
+
+    def _flush(self) -> None:
+        """Send what was made so far."""
+        made, self._made, self._size = self._made, [], 0
+        if made:
+            self.client.offer(Batch(made))
+        if self._caught_up:
+            self.inbox.commit()
+
+    def _pass_on(self, frame: Batch) -> None:
+        """Send what is not for the generator: a `reset`."""
+        self._flush()
+        self.client.offer(frame)
 
     def _wait_for_room(self) -> None:
         while self._client_waits:

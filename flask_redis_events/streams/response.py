@@ -37,7 +37,7 @@ def channel_stream(
     if callback is not None:
         check_function("A stream's callback", callback)
     chosen = options.complete(given, app.settings)
-    runner = _runner(app, [channel.name for channel in channels])
+    runner = _runner(app, _event([channel.name for channel in channels]))
     numbered = chosen.history and app.settings.history > 0
 
     def subscription(on: tuple[Channel, ...] = (), *, held: bool = True) -> Subscription:
@@ -76,7 +76,7 @@ def _shared(
             channels, limit=chosen.buffer, overflow="drop", held=True, numbered=client.numbered
         )
         event = StreamEvent(runner.event.channels, None)
-        own = Runner(app.app, event, app.hub.reports)
+        own = _runner(app, event)
         return SharedProducer(app.hub, own, callback, inbox=inbox)
 
     key = (_key("callback"), frozenset(channels), chosen.history)
@@ -87,11 +87,11 @@ def poll_stream(app: Application, function: OnPoll, given: Mapping[str, Any]) ->
     """Respond with what a function returns, again and again."""
     check_function("A poll", function)
     chosen = options.complete(given, app.settings)
-    runner = _runner(app, [request.path])
+    runner = _runner(app, _event([request.path]))
     client = Subscription(limit=chosen.buffer, overflow=chosen.overflow, numbered=False)
 
     def make() -> SharedPoll:
-        own = Runner(app.app, runner.event, app.hub.reports)
+        own = _runner(app, runner.event)
         return SharedPoll(app.hub, own, function, chosen.interval)
 
     source: Source
@@ -102,9 +102,13 @@ def poll_stream(app: Application, function: OnPoll, given: Mapping[str, Any]) ->
     return _respond(app, runner, source, chosen)
 
 
-def _runner(app: Application, channels: list[str]) -> Runner:
+def _event(channels: list[str]) -> StreamEvent:
     last_event_id = request.headers.get("Last-Event-ID") or request.args.get("last_event_id")
-    return Runner(app.app, StreamEvent(channels, last_event_id or None), app.hub.reports)
+    return StreamEvent(channels, last_event_id or None)
+
+
+def _runner(app: Application, event: StreamEvent) -> Runner:
+    return Runner(app.app, event, reports=app.hub.reports, outcomes=app.hub.outcomes)
 
 
 def _key(kind: str) -> Hashable:

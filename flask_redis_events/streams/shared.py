@@ -18,7 +18,6 @@ from ..concurrency import backoff
 from ..exceptions import BrokerError
 from ..hub import Hub
 from ..wire import Batch, Message, Position
-from ..wire.control import Loss
 from .callbacks import Runner
 from .poll import OnPoll, Poll
 from .producer import OnMessage, Producer
@@ -29,7 +28,7 @@ from .source import Source
 class SharedProducer(Producer):
     """One callback for all clients of a stream in this worker."""
 
-    __slots__ = ("_audience", "_guard", "_position", "_woken")
+    __slots__ = ("_audience", "_guard", "_reached", "_woken")
 
     def __init__(
         self, hub: Hub, runner: Runner, callback: OnMessage, *, inbox: Subscription
@@ -38,7 +37,7 @@ class SharedProducer(Producer):
         super().__init__(hub, runner, callback, client=inbox, inbox=inbox, target=self._audience)
         # Guards how far the members have come, and who they are.
         self._guard = concurrency.guard()
-        self._position: Position | None = None
+        self._reached: Position | None = None
         self._woken = threading.Event()
         inbox.wake = self._woken.set
 
@@ -67,7 +66,7 @@ class SharedProducer(Producer):
                 return
             self._audience.join(member)
             if self._begun:
-                member.go_live(self._position)
+                member.go_live(self._reached)
 
     def release(self, member: Subscription) -> bool:
         """Forget a member; say whether it was the last one."""
@@ -76,10 +75,10 @@ class SharedProducer(Producer):
 
     def render(self, messages: Iterable[Message], runner: Runner) -> Batch:
         """Make of messages what the callback makes of them, for one member alone."""
-        made = []
+        made: list[Message] = []
         for message in messages:
-            if not runner.ended and (one := self._call(message, runner)) is not None:
-                made.append(one)
+            if not runner.ended:
+                made += runner.render(self._callback, message, numbered=self._numbered).messages
         return Batch(made)
 
     def schedule(self) -> None:
@@ -95,7 +94,7 @@ class SharedProducer(Producer):
             self._woken.clear()
         position = self._beginning()
         with self._guard:
-            self._position = position
+            self._reached = self._position = position
             self.begin(position, ())
             for member in self._audience:
                 member.go_live(position)
@@ -117,17 +116,11 @@ class SharedProducer(Producer):
         # A member that falls behind has a backlog of its own; nobody waits for it.
         return self._audience.has_members
 
-    def _send(self, made: list[Message], position: Position | None) -> None:
+    def send(self) -> bool:
         with self._guard:
-            # First the position: whoever joins in the midst of the offer begins after it.
-            self._position = position or self._position
-            super()._send(made, position)
-
-    def _pass_on(self, frame: Batch) -> None:
-        with self._guard:
-            if isinstance(frame, Loss):
-                self._position = frame.restart or self._position
-            super()._pass_on(frame)
+            # First the position: whoever joins in the midst of this begins after it.
+            self._reached = self._position
+            return super().send()
 
 
 class SharedPoll(Poll):
@@ -176,15 +169,15 @@ class SharedPoll(Poll):
         if concurrency.patched():
             super().schedule()
 
-    def _send(self, batch: Batch) -> None:
-        self._latest = batch
-        super()._send(batch)
+    def send(self) -> bool:
+        self._latest = self._made or self._latest
+        return super().send()
 
 
 def _drive(producer: SharedProducer | SharedPoll, woken: threading.Event) -> None:
     """Work for a producer in a thread of its own, until it is over."""
     while True:
-        while producer.work():
+        while producer.work() and producer.send():
             pass
         if producer.over:
             return

@@ -14,6 +14,9 @@ from ..endings import Ending
 from ..hub import Hub
 from ..wire import Batch, Position
 
+#: Bytes that application code makes before they are sent.
+PART = 64 * 1024
+
 
 class Source(Owner):
     """The client itself listens to the channels, and is sent messages as they were emitted."""
@@ -72,5 +75,9 @@ class Source(Owner):
         return None
 
     def work(self) -> bool:
-        """Make a part of what there is to make; say whether there is more."""
+        """Make a part of what there is to make; say whether it is to be sent."""
+        return False
+
+    def send(self) -> bool:
+        """Send what was made; say whether there is more to make."""
         return False

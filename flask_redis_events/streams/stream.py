@@ -161,7 +161,7 @@ class Stream(Owner):
         # Under threads, this one does the source's work, too.
         work = None if concurrency.patched() else source
         while True:
-            if work is None or not work.work():
+            if work is None or not (work.work() and work.send()):
                 client.wait(self._has_news, None if work is None else work.seconds_left)
             batches = client.take(0)
             chunk = b"".join([batch.encode(form) for batch in batches])

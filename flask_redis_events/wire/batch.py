@@ -54,13 +54,13 @@ class Batch:
         return made
 
     def _make(self, form: Form) -> bytes:
-        if form.chunked:
-            return framed(self.encode(form._replace(chunked=False)))
         if self._frame is not None:
-            return self._frame
-        if form.numbered:
-            return b"".join([message.frame for message in self.messages])
-        return b"".join([message.bare for message in self.messages])
+            data = self._frame
+        elif form.numbered:
+            data = b"".join([message.frame for message in self.messages])
+        else:
+            data = b"".join([message.bare for message in self.messages])
+        return framed(data) if form.chunked else data
 
     def after(self, position: Position) -> Batch | None:
         """Return what is newer than `position` (messages without an id always are)."""

@@ -31,7 +31,12 @@ class Scene:
         events = RedisEvents(app)
         with app.app_context():
             self.hub = events.hub
-        self.runner = Runner(app, StreamEvent(["a"], None), self.hub.reports)
+        self.runner = Runner(
+            app,
+            StreamEvent(["a"], None),
+            reports=self.hub.reports,
+            outcomes=self.hub.outcomes,
+        )
         inbox = Subscription(channels("a"), limit=2000, overflow="drop", held=True)
         self.producer = SharedProducer(self.hub, self.runner, self.callback, inbox=inbox)
         self.producer.start()
