@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .channels import escape
-from .emitter import Emitter
+from .emitter import Emitter, HistoricEvent
 from .exceptions import (
     BrokerError,
     ChannelError,
@@ -13,7 +13,9 @@ from .exceptions import (
     SetupError,
 )
 from .extension import RedisEvents, emit, redis_event, server_event
-from .wire.sse import ServerSentEvent
+from .streams.callbacks import StreamEvent
+from .streams.messages import Messages
+from .wire import Position, ServerSentEvent
 
 __version__ = "0.1.0"
 
@@ -23,10 +25,14 @@ __all__ = [
     "ConfigError",
     "Emitter",
     "FieldError",
+    "HistoricEvent",
+    "Messages",
+    "Position",
     "RedisEvents",
     "RedisEventsError",
     "ServerSentEvent",
     "SetupError",
+    "StreamEvent",
     "emit",
     "escape",
     "redis_event",

@@ -29,7 +29,7 @@ LADDER = [
     *("reader.tail", "reader.sequence", "reader.recovery", "reader.acknowledgements"),
     *("reader.reader", "reader.probe", "reader.replays", "reader"),
     *("hub", "listener", "emitter", "application"),
-    *("streams.callbacks", "streams.resume", "streams.source"),
+    *("streams.callbacks", "streams.messages", "streams.resume", "streams.source"),
     *("streams.producer", "streams.pull", "streams.poll", "streams.shared"),
     *("streams.opening", "streams.stream", "streams.response", "streams"),
     *("extension", "__init__"),

@@ -36,7 +36,7 @@ class Outcomes:
             self._kept.popitem(last=False)
 
 
-def fingerprint(value: Any) -> bytes | None:
+def fingerprint_of(value: Any) -> bytes | None:
     """Return bytes that are the same for values which are the same in JSON; None if unknown."""
     try:
         # Version 2 of the format depends on the value alone, and not on who else refers to it.

@@ -21,3 +21,7 @@ class Owner:
 
     def finished(self) -> None:
         """The last byte is out, or can never be: the hub writes this socket no more."""
+
+
+#: The owner of a subscription that nobody need be told of.
+NOBODY = Owner()

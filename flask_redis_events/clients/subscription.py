@@ -19,11 +19,10 @@ from ..concurrency import Wakeable
 from ..endings import GONE, OVERFLOW, Ending
 from ..exceptions import SubscriptionClosed
 from ..server import SocketWriter
-from ..wire import Batch, Form, Position, newest
-from ..wire.batch import framed
+from ..wire import Batch, Form, Position, framed, newest
 from ..wire.control import Loss, heartbeat
 from .backlog import Backlog
-from .owner import Owner
+from .owner import NOBODY, Owner
 
 
 class Subscription(Wakeable):
@@ -55,25 +54,23 @@ class Subscription(Wakeable):
         overflow: str = "close",
         held: bool = False,
         numbered: bool = True,
-        owner: Owner | None = None,
+        owner: Owner = NOBODY,
     ) -> None:
         super().__init__()
         self.channels = frozenset(channels)
         #: How its bytes are made; without ids, the client cannot resume.
         self.form = Form(numbered)
         self.owner = owner
-        #: Skip anything at or before this position; history has already delivered it.
+        #: Skip anything at or before this position, as history has already delivered it.
         self.floor: Position | None = None
-        #: When Redis acknowledged its channels, where `floor` may be older; see `go_live`.
-        self.subscribed_at: float | None = None
-        #: Whether Redis has acknowledged all its channels.
+        #: Whether Redis has acknowledged all its channels, and when, where `floor` may be older.
         self.live = False
+        self.subscribed_at: float | None = None
         #: Why it is closed, or None.
         self.closed: Ending | None = None
         #: When the client was last sent something that a heartbeat would be: an id, if it has any.
         self.active_at = 0.0
-        self._limit = limit
-        self._overflow = overflow
+        self._limit, self._overflow = limit, overflow
         # Guards all below: the hub and its ticker put in, the stream takes out.
         self._guard = concurrency.guard()
         self._held = held
@@ -84,7 +81,6 @@ class Subscription(Wakeable):
 
     @property
     def numbered(self) -> bool:
-        """Whether its frames carry ids, so that the client can resume."""
         return self.form.numbered
 
     @property
@@ -111,8 +107,8 @@ class Subscription(Wakeable):
     def go_live(self, position: Position | None, *, subscribed_at: float | None = None) -> None:
         """Take note that Redis has acknowledged all its channels: what follows will be offered.
 
-        `subscribed_at` is when Redis did so, in monotonic seconds, where the position may be older
-        than that: what was emitted in between was not received here.
+        `subscribed_at` is when, in monotonic seconds, if the position may be older than that:
+        what was emitted in between was not received here.
         """
         if not self.live:
             self.floor = position
@@ -149,8 +145,7 @@ class Subscription(Wakeable):
             if self.closed is not None:
                 return False
             if self._held:
-                # `start` judges by the floor that it is given.
-                self._deliver(loss)
+                self._deliver(loss)  # `start` judges by the floor that it is given
                 return False
             if loss.restart is not None:
                 self.floor = None
@@ -172,8 +167,7 @@ class Subscription(Wakeable):
             if last is not None and ending.readable:
                 self._deliver(last)
         self.notify()
-        if self.owner is not None:
-            self.owner.closed(ending)
+        self.owner.closed(ending)
         if self._writer is not None and not ending.readable:
             self.finished()
         elif self._writer is not None:
@@ -188,9 +182,7 @@ class Subscription(Wakeable):
         with self._guard:
             self.floor = floor
             self._held = False
-            if self._backlog is None:
-                self._backlog = Backlog(self._limit, self._overflow)
-            self._backlog.begin(first, floor)
+            self._waiting().begin(first, floor)
             self._backlog = self._backlog or None
         self.notify()
 
@@ -202,10 +194,9 @@ class Subscription(Wakeable):
         if timeout != 0:
             self.wait(lambda: self.has_news, timeout)
         with self._guard:
-            backlog = self._backlog
             if self._held and self.closed is None:
                 return []
-            if backlog:
+            if backlog := self._backlog:
                 # Before the backlog is empty, as `idle` looks at both without the guard.
                 self._uncommitted = True
                 self._backlog = None
@@ -213,8 +204,7 @@ class Subscription(Wakeable):
                 raise SubscriptionClosed(self.closed.reason)
             else:
                 return []
-        if self.owner is not None:
-            self.owner.drained()
+        self.owner.drained()
         return backlog.take()
 
     def commit(self) -> None:
@@ -242,56 +232,49 @@ class Subscription(Wakeable):
             return b""
         form = Form(self.form.numbered)
         data = b"".join([batch.encode(form) for batch in backlog.take()])
-        if self.owner is not None and self.closed is None:
+        if self.closed is None:
             self.owner.drained()
         return framed(data) if data and self.form.chunked else data
 
     def lost(self) -> None:
-        """The connection is broken."""
         if not self.close(GONE):
             self.finished()
 
     def finished(self) -> None:
-        """The last byte is out."""
-        if self.owner is not None:
-            self.owner.finished()
-
-    # -- inside ------------------------------------------------------------------------------------
+        self.owner.finished()
 
     def _send(self, batch: Batch) -> None:
         """Write a batch to the socket, or let it wait behind what the socket has not taken."""
-        writer = self._writer
-        assert writer is not None
-        if not batch.size:
-            # As a chunk it would end the response.
-            return
-        if writer.stalled_since is not None:
+        assert self._writer is not None
+        if self._stuck:
             self._report(self._put(batch))
-            return
-        if batch.position is not None or not self.form.numbered:
-            self.active_at = time.monotonic()
-        writer.write(batch.encode(self.form))
+        elif batch.size:
+            # An empty chunk would end the response.
+            if batch.position is not None or not self.form.numbered:
+                self.active_at = time.monotonic()
+            self._writer.write(batch.encode(self.form))
 
     def _deliver(self, control: Batch) -> None:
         """Send a control frame, or let it wait however full the backlog is."""
         if self._writer is not None and not self._stuck:
             self._send(control)
             return
-        if self._backlog is None:
-            self._backlog = Backlog(self._limit, self._overflow)
-        self._backlog.append(control)
+        self._waiting().append(control)
 
     def _put(self, batch: Batch) -> int | None:
         """Let a batch wait; return how many messages were dropped, or None if it is full."""
         newer = batch if self.floor is None else batch.after(self.floor)
         if newer is None or self.closed is not None:
             return 0
+        return self._waiting().put(newer)
+
+    def _waiting(self) -> Backlog:
         if self._backlog is None:
             self._backlog = Backlog(self._limit, self._overflow)
-        return self._backlog.put(newer)
+        return self._backlog
 
     def _report(self, dropped: int | None) -> None:
         if dropped is None:
             self.close(OVERFLOW)
-        elif dropped and self.owner is not None:
+        elif dropped:
             self.owner.dropped(dropped)

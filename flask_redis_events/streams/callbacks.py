@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from flask import Flask
 
 from .. import concurrency
-from ..clients.outcomes import Outcomes, fingerprint
+from ..clients.outcomes import Outcomes, fingerprint_of
 from ..endings import Ending
 from ..exceptions import ConfigError
 from ..options import Options
@@ -121,22 +121,29 @@ class Runner:
     def _render(self, callback: Callable[..., Any], message: Message, numbered: bool) -> Batch:
         with self.app.app_context():
             value = callback(message.channel, message.value, self.event)
+        return self.outcome(value, message, numbered=numbered, name=message.event)
+
+    def outcome(
+        self, value: Any, message: Message, *, numbered: bool, name: str | None = None
+    ) -> Batch:
+        """Return what was made of a message, with the message's id; see `frames`."""
         if not self.event.silent or value is False:
-            return self._made_of(message, value, numbered)
+            return self._made_of(message, value, numbered, name)
         if value is None:
             return NOTHING
-        key = fingerprint(value)
-        if key is None:
-            return self._made_of(message, value, numbered)
-        made = self._outcomes.get(message, (numbered, key))
+        fingerprint = fingerprint_of(value)
+        if fingerprint is None:
+            return self._made_of(message, value, numbered, name)
+        key = (numbered, name, fingerprint)
+        made = self._outcomes.get(message, key)
         if made is None:
-            made = self._made_of(message, value, numbered)
-            self._outcomes.put(message, (numbered, key), made)
+            made = self._made_of(message, value, numbered, name)
+            self._outcomes.put(message, key, made)
         return made
 
-    def _made_of(self, message: Message, value: Any, numbered: bool) -> Batch:
+    def _made_of(self, message: Message, value: Any, numbered: bool, name: str | None) -> Batch:
         id = message.id if numbered else None
-        frames = self.frames(value, position=id, name=message.event)
+        frames = self.frames(value, position=id, name=name)
         return Batch([Message(message.channel, frames, id=id, key=message.key)] if frames else ())
 
     def _attempt(self, do: Callable[..., T], *args: Any) -> T | None:

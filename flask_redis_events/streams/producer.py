@@ -24,7 +24,7 @@ from ..hub import Hub
 from ..wire import Batch, Message, Position, control
 from ..wire.control import Loss
 from .callbacks import Runner, StreamEvent
-from .source import PART, Source
+from .source import PART, Source, joined
 
 OnMessage = Callable[[str, Any, StreamEvent], Any]
 
@@ -169,7 +169,7 @@ class Producer(Source):
         for item in self._todo:
             if isinstance(item, Batch):
                 # It is not for the callback: a `reset`, a farewell.
-                self._made += [*_joined(part), item]
+                self._made += [*joined(part), item]
                 part = []
                 if isinstance(item, Loss):
                     self._position = item.restart or self._position
@@ -183,7 +183,7 @@ class Producer(Source):
                 break
         else:
             self._todo = None
-        self._made += _joined(part)
+        self._made += joined(part)
 
     def _pass_on(self, batch: Batch) -> None:
         if isinstance(batch, Loss):
@@ -196,8 +196,3 @@ class Producer(Source):
         last = control.end(self._position if self._numbered else None)
         self._target.close(endings.ENDED, last=last)
         self.inbox.close(endings.ENDED)
-
-
-def _joined(part: list[Batch]) -> list[Batch]:
-    """Join batches that are to be written together; one alone shares its bytes with others."""
-    return part if len(part) < 2 else [Batch([m for batch in part for m in batch.messages])]

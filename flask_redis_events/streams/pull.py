@@ -10,102 +10,17 @@ the inbox, and a full inbox does what the stream's overflow policy says.
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
-
-from flask import Flask
-from flask.ctx import AppContext
 
 from .. import concurrency, endings
 from ..clients import Subscription
-from ..concurrency import Deadline
 from ..endings import Ending
-from ..exceptions import SubscriptionClosed
 from ..hub import Hub
 from ..wire import Batch, Message, Position, control
 from .callbacks import Runner
-from .source import PART, Source
-
-
-class Messages:
-    """What a generator function is handed: its stream's messages, to wait for and to iterate over.
-
-    Once the stream is over, waiting raises `GeneratorExit`, as closing the generator would.
-    """
-
-    def __init__(self, app: Flask, inbox: Subscription, pass_on: Callable[[Batch], object]) -> None:
-        #: The channel of the last message.
-        self.channel: str | None = None
-        #: The SSE event name that the last message was emitted with.
-        self.event: str | None = None
-        #: The id of the last message.
-        self.position: Position | None = None
-        #: How many messages were handed out.
-        self.taken = 0
-        self._app = app
-        self._inbox = inbox
-        #: Takes what is not for the generator: the `reset` that tells of what is missing.
-        self._pass_on = pass_on
-        self._ready: deque[Message] = deque()
-        self._context: AppContext | None = None
-
-    @property
-    def waiting(self) -> bool:
-        """Whether more has come than was handed out."""
-        return bool(self._ready)
-
-    def get(self, timeout: float | None = None) -> Any:
-        """Return the next message's value; None when `timeout` seconds pass."""
-        message = self._next(timeout)
-        return None if message is None else message.value
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        message = self._next(None)
-        assert message is not None
-        return message.value
-
-    def enter(self) -> None:
-        """Begin a short app context, for the application's code until it waits again."""
-        if self._context is None:
-            self._context = self._app.app_context()
-            self._context.push()
-
-    def leave(self) -> None:
-        """End it, if there is one."""
-        context, self._context = self._context, None
-        if context is not None:
-            context.pop()
-
-    def _next(self, timeout: float | None) -> Message | None:
-        deadline = Deadline(timeout)
-        if not self._ready:
-            self.leave()
-            try:
-                self._wait(deadline)
-            except SubscriptionClosed as closed:
-                raise GeneratorExit from closed
-            finally:
-                self.enter()
-        if not self._ready:
-            return None
-        message = self._ready.popleft()
-        self.taken += 1
-        self.channel, self.event = message.channel, message.event
-        self.position = message.id or self.position
-        return message
-
-    def _wait(self, deadline: Deadline) -> None:
-        while not self._ready:
-            for batch in self._inbox.take(deadline.left):
-                self._ready.extend(batch.messages)
-                if not batch.messages:
-                    self._pass_on(batch)
-            if deadline.passed:
-                return
+from .messages import Messages
+from .source import PART, Source, joined
 
 
 class Pull(Source):
@@ -129,7 +44,7 @@ class Pull(Source):
         #: Set when the client has room, or is closed; made when the generator waits for that.
         self._room: threading.Event | None = None
         #: What was made and is to be sent, and how many bytes that is.
-        self._made: list[Message] = []
+        self._made: list[Batch] = []
         self._size = 0
         #: Whether the generator has had all that came.
         self._caught_up = False
@@ -214,11 +129,10 @@ class Pull(Source):
                     value = next(generator)
                 except StopIteration:
                     return
-                position = messages.position if self.client.numbered else None
-                frames = self._runner.frames(value, position=position)
-                if frames:
-                    self._made.append(Message("", frames))
-                    self._size += len(frames)
+                made = self._outcome(value, messages)
+                if made.size:
+                    self._made.append(made)
+                    self._size += made.size
                 # Otherwise a heartbeat could move the position past what the generator has not had.
                 self._caught_up = not messages.waiting
                 self._schedule()
@@ -228,6 +142,14 @@ class Pull(Source):
         finally:
             messages.leave()
             self._flush()
+
+    def _outcome(self, value: Any, messages: Messages) -> Batch:
+        last, numbered = messages.last, self.client.numbered
+        if last is not None and last.id == messages.position:
+            return self._runner.outcome(value, last, numbered=numbered)
+        position = messages.position if numbered else None
+        frames = self._runner.frames(value, position=position)
+        return Batch([Message("", frames)] if frames else ())
 
     def _schedule(self) -> None:
         """Send soon, together with what others make, as one send after the other costs more."""
@@ -248,8 +170,8 @@ class Pull(Source):
     def _flush(self) -> None:
         """Send what was made so far."""
         made, self._made, self._size = self._made, [], 0
-        if made:
-            self.client.offer(Batch(made))
+        for batch in joined(made):
+            self.client.offer(batch)
         if self._caught_up:
             self.inbox.commit()
 

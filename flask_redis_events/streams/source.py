@@ -81,3 +81,8 @@ class Source(Owner):
     def send(self) -> bool:
         """Send what was made; say whether there is more to make."""
         return False
+
+
+def joined(part: list[Batch]) -> list[Batch]:
+    """Join batches that are to be written together; one alone shares its bytes with others."""
+    return part if len(part) < 2 else [Batch([m for batch in part for m in batch.messages])]

@@ -141,19 +141,15 @@ class Stream(Owner):
             # It was closed before it began; the farewell is all there is.
             return
         first = control.ready(beginning.position, retry=self.hub.settings.retry).encode(Form())
-        greeting = self._greeting()
+        on_open, greeting = self.options.on_open, b""
+        if on_open is not None:
+            greeting = self.runner.call(on_open, self.runner.event)
         self.source.begin(beginning.floor, beginning.batches)
         if self.runner.ended:
             position = beginning.position if self.client.numbered else None
             self.client.close(endings.ENDED, last=control.end(position))
         self.begun = True
         yield first + greeting
-
-    def _greeting(self) -> bytes:
-        """Return what the application sends when the stream opens."""
-        if self.options.on_open is None:
-            return b""
-        return self.runner.call(self.options.on_open, self.runner.event)
 
     def _forward(self) -> Iterator[bytes]:
         """Yield one chunk for all that came together, again and again."""

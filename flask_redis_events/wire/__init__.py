@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .batch import Batch, Form
+from .batch import Batch, Form, framed
 from .message import Message
 from .position import BEGINNING, NEVER, Position, newest
 from .sse import Decoder, Event, ServerSentEvent
@@ -17,5 +17,6 @@ __all__ = [
     "Message",
     "Position",
     "ServerSentEvent",
+    "framed",
     "newest",
 ]

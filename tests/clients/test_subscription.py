@@ -10,7 +10,7 @@ from flask_redis_events.concurrency import spawn
 from flask_redis_events.exceptions import SubscriptionClosed
 from flask_redis_events.wire import Batch, Position, control
 from flask_redis_events.wire.control import Loss
-from tests.support.factories import batch, message, sent, went_live
+from tests.support.factories import batch, message, sent
 
 
 class Remembering(Owner):
@@ -113,7 +113,6 @@ def test_closing_wakes_those_who_wait():
     caught: list[str] = []
 
     def wait() -> None:
-        went_live(subscription)
         try:
             subscription.take()
         except SubscriptionClosed as closed:

@@ -14,9 +14,15 @@ from flask import Flask, Response, abort, current_app, jsonify, request
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from flask_redis_events import RedisEvents, ServerSentEvent, emit, redis_event, server_event
+from flask_redis_events import (
+    Messages,
+    RedisEvents,
+    ServerSentEvent,
+    emit,
+    redis_event,
+    server_event,
+)
 from flask_redis_events.streams.callbacks import StreamEvent
-from flask_redis_events.streams.pull import Messages
 
 events = RedisEvents()
 heard: list[Any] = []
