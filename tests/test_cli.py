@@ -81,7 +81,7 @@ def test_what_redis_forbids_is_said(own_redis_server, words):
     result = invoke(app, *words)
 
     assert result.exit_code == 1
-    assert "does not let its user hear" in result.output
+    assert "ACL forbids its user" in result.output
     app.extensions["redis_events"].hub.close()
 
 
