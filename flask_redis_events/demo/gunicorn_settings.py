@@ -1,4 +1,8 @@
-"""The settings of the demo's gunicorn, which reads this file by its path."""
+"""The settings of the demo's gunicorn.
+
+gunicorn reads this file by its path, so that it imports nothing of this package before gevent has
+patched.
+"""
 
 from __future__ import annotations
 
