@@ -84,7 +84,7 @@ def test_a_failover_to_a_replica_that_lags(tmp_path: Path):
             assert there.data == [0, 1, 2, 3, 4, 5]
             told = [event.data for event in there.events if event.event == "reset"]
             # If the worker reconnects before the next event, the new master's clock is behind its
-            # position.  Then every client is reset, as the worker cannot tell which ones lost something.
+            # position.  Then it resets every client, as it does not know which lost a message.
             assert told in ([], ['{"reason":"rolled back"}'])
 
             def come_back(url: str = server.url + "/channel/x") -> tuple[list[Any], list[str]]:
