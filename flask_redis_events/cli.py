@@ -98,6 +98,7 @@ def check() -> None:
     settings = hub.settings
     click.echo(f"REDIS_EVENTS_URL {without_password(settings.url)}, prefix {settings.prefix!r}")
     started = time.monotonic()
+    # A tick needs no subscription and reaches no client, so this step tests publishing alone.
     try:
         hub.broker.publish(TICKS, b":\n\n", persist=False)
     except BrokerError as error:

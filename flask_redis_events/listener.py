@@ -1,4 +1,9 @@
-"""`@events.on`: a function of the application that receives messages inside each worker."""
+"""`@events.on`: a function of the application that receives messages inside each worker.
+
+A listener has a subscription like a client's, and a greenlet or thread that takes messages from it.
+Every worker calls the function with every message, for example to clear a cache of its own; work
+that must be done exactly once belongs in a queue.
+"""
 
 from __future__ import annotations
 

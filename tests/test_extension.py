@@ -161,7 +161,7 @@ def test_emit_outside_a_context_means_the_only_app(app, events):
         ({"history": "no"}, "history must be True or False"),
         ({"overflow": "block"}, "overflow must be one of close, drop, latest"),
         ({"on_open": 7}, "on_open must be a function"),
-        ({"heartbeats": 7}, "no option 'heartbeats'; there are heartbeat, "),
+        ({"heartbeats": 7}, "no option 'heartbeats'; use one of heartbeat, "),
         ({"interval": 7}, "no option 'interval'"),
     ],
     ids=str,

@@ -38,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measure(targets: list[Target], arguments: argparse.Namespace, progress: Progress) -> Figures:
+    """Open the streams, count, and return the figures; Ctrl-C ends both early, with figures."""
     wanted = arguments.clients
     with Load(
         *targets,

@@ -40,6 +40,7 @@ class Spread:
 
 
 def _nearest(ordered: list[float], rank: float) -> float:
+    """Return the value at a rank from 0 to 1; unlike a mean, it is one of the values."""
     return ordered[min(len(ordered) - 1, int(rank * len(ordered)))]
 
 

@@ -23,7 +23,10 @@ _named: weakref.WeakValueDictionary[tuple[str, str], MemoryBroker] = weakref.Wea
 
 
 class _History:
-    """The kept messages of one channel, and when they expire (Unix time, in seconds)."""
+    """The kept messages of one channel, and when they expire.
+
+    The time is Unix time in seconds, because ids are compared with it; Redis' TIME is the same.
+    """
 
     def __init__(self, keep: int) -> None:
         self.messages: deque[Message] = deque(maxlen=keep)
@@ -132,6 +135,7 @@ class MemoryBroker:
         history = self._histories.get(channel)
         if history is not None:
             return history.messages[-1].id
+        # A message kept within the TTL would still have its history.
         return max(self._created, Position(self._clock.ms - int(self.history_ttl * 1000)))
 
     def _expire(self) -> None:
@@ -149,6 +153,7 @@ class MemoryBroker:
         return Held(name, [m for m in messages if m.id is not None and m.id > after])
 
     def _deliver(self, message: Message) -> None:
+        """Queue a message in all feeds; under the lock, so that all have it in the order of ids."""
         for feed in self._feeds:
             feed.deliver(message)
 

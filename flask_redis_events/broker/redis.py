@@ -3,6 +3,10 @@
 A feed never shares its connection: it owns one, outside every pool.  Publishing and replays use a
 small pool that belongs to the broker.  The application's own client is never used; if one is
 given, only its connection settings are copied.
+
+If the answer to a publish is lost, Redis may or may not have published.  A kept message is then
+sent again with the same nonce, by which `publish.lua` recognises it; a transient one is sent only
+once.
 """
 
 from __future__ import annotations
@@ -93,6 +97,7 @@ class RedisBroker:
         tail = f" {key}" if key else ""
         topic = self._prefix + channel
         if not self.numbered:
+            # Without history there are no ids, so the script and its clock are not needed.
             return lambda attempt: ["PUBLISH", topic, f":- -{tail}\n".encode() + frame]
         ttl = int(self.history_ttl * 1000)
         names = ("clock", "channels", "history:" + channel, "repeated:" + nonce)

@@ -65,6 +65,7 @@ def _within(least: int, most: int) -> Callable[[str], int]:
 
 
 def _run(arguments: argparse.Namespace, running: ExitStack) -> int:
+    """Start the processes and watch them; `running` ends them in reverse order."""
     host, port = arguments.host, _choose_port(arguments.host, arguments.port)
     prefix = os.environ.get("REDIS_EVENTS_PREFIX", "demo:")
     redis = _given_redis(prefix) or running.enter_context(own_redis())
@@ -97,7 +98,7 @@ def _given_redis(prefix: str) -> Redis | None:
     if url.startswith("memory:"):
         raise CannotStart(
             f"REDIS_EVENTS_URL is {url}, which only one process can reach, but the demo runs"
-            " several: set it to the URL of a Redis, or unset it."
+            " several processes: set it to the URL of a Redis, or unset it."
         )
     try:
         emitter = Emitter(settings.url("REDIS_EVENTS_URL", url), prefix=prefix)
@@ -117,6 +118,7 @@ def _gunicorn(address: str, workers: int) -> list[str]:
 
 
 def _watch(children: Mapping[str, Alive]) -> int:
+    """Return 1 once a process has ended; the parts are of no use without each other."""
     while True:
         for name, alive in children.items():
             if not alive():
@@ -128,6 +130,7 @@ def _watch(children: Mapping[str, Alive]) -> int:
 
 
 def _choose_port(host: str, wanted: int | None) -> int:
+    """Return the wanted port; without one, the default port, or any free one if that is used."""
     for port in (DEFAULT_PORT, 0) if wanted is None else (wanted,):
         try:
             return bindable(host, port)

@@ -95,6 +95,7 @@ class ClientSocket:
 
     def _has_left(self) -> bool:
         """Discard what the client has sent; say whether the connection has ended behind it."""
+        # The object only borrows the descriptor; `detach` gives it back without closing it.
         sock = socket.socket(fileno=self.fd)
         try:
             while self._junk <= JUNK and (received := sock.recv(16384, socket.MSG_DONTWAIT)):

@@ -126,7 +126,7 @@ class ServerSentEvent:
     _: KW_ONLY
     #: The name that a browser listens to with `addEventListener`; None is "message".
     event: str | None = None
-    #: What the browser sends back as `Last-Event-ID`; None leaves the last one as it was.
+    #: The id that the browser sends back as `Last-Event-ID`; None leaves the last one as it was.
     id: str | None = None
     #: How many milliseconds the browser waits before it reconnects; None leaves it as it was.
     retry: int | None = None

@@ -360,7 +360,7 @@ def test_a_port_that_is_taken_is_said(demo: Demo):
         (["--port", "99999"], {}, "from 0 to 65535"),
         (["--workers", "0"], {}, "from 1 to 64"),
         (["--host", "203.0.113.9"], {}, "--host"),
-        ([], {"REDIS_EVENTS_URL": "memory://"}, "no other process can reach"),
+        ([], {"REDIS_EVENTS_URL": "memory://"}, "only one process can reach"),
         ([], {"REDIS_EVENTS_URL": "nonsense"}, "REDIS_EVENTS_URL must be a URL"),
         ([], {"REDIS_EVENTS_URL": "redis://127.0.0.1:1/0"}, "Redis could not be reached"),
     ],
