@@ -1,4 +1,4 @@
-"""`python -m flask_redis_events demo`: see it work on this machine's own figures."""
+"""`python -m flask_redis_events`: run the demo or the benchmark."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ usage: python -m flask_redis_events demo [--host HOST] [--port PORT] [--workers 
 
 
 def main(argv: list[str]) -> int:
+    """Run the command that the arguments name; return the exit status."""
     if argv[:1] == ["demo"]:
+        # The demo's packages are an optional extra of this one, and `bench` does without them.
         try:
             from .demo.launcher import main as demo
         except ImportError as error:

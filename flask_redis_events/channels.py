@@ -1,7 +1,8 @@
-"""Channel names, patterns and templates: what may be subscribed to, and what matches what.
+"""Channel names, patterns and templates: which are allowed, and which names a pattern matches.
 
-Whether a name is a pattern is decided by the one who wrote it, never by a value filled into it:
-`"user:{name}"` stays an exact channel when the name is `*`.
+Only the developer's text can make a channel a pattern; a value filled into a template never can.
+So `"user:{name}"` remains an exact channel when the name in the URL is `*`, and a client cannot
+subscribe to other users' channels.
 """
 
 from __future__ import annotations
@@ -15,23 +16,26 @@ from typing import NamedTuple
 
 from .exceptions import ChannelError, ConfigError
 
-#: Names that begin so are the extension's own: the channel that ticks travel on.
+#: Names that begin with this are the extension's own.
 RESERVED = "$"
+#: Workers publish ticks on this channel, which show that the path through Redis works.
 TICKS = "$ticks"
+#: Channels inside one worker, of which Redis does not know.
 LOCAL = "$local:"
 _numbers = itertools.count(1)
+#: A developer may write `redis:orders` for the channel `orders`.
 SEED_PREFIX = "redis:"
 
 
 class Channel(NamedTuple):
-    """What one subscription asks for: an exact name, or a glob pattern as PSUBSCRIBE has it."""
+    """One thing to subscribe to: an exact name (SUBSCRIBE), or a glob pattern (PSUBSCRIBE)."""
 
     name: str
     pattern: bool = False
 
     @property
     def local(self) -> bool:
-        """Whether it is this worker's own, of which Redis does not know."""
+        """Whether the channel exists in this worker only, so that Redis does not know it."""
         return self.name.startswith(LOCAL)
 
     @classmethod
@@ -40,12 +44,12 @@ class Channel(NamedTuple):
         name = check_name(text)
         if is_pattern(name):
             return cls(name, pattern=True)
-        # What was quoted for a pattern's sake stands for itself in a name.
+        # `escape` quotes characters for patterns; in an exact name they stand for themselves.
         return cls(re.sub(r"\\([*?\[\]\\])", r"\1", name))
 
 
 def local_channel() -> Channel:
-    """Return a new channel that only this worker knows."""
+    """Return a channel of this worker that no one else uses."""
     return Channel(f"{LOCAL}{next(_numbers)}")
 
 
@@ -73,12 +77,12 @@ def is_pattern(name: str) -> bool:
 
 
 def escape(value: str) -> str:
-    """Quote a value from outside, so that in a name or a pattern it stands for itself."""
+    """Quote a value from outside, so that each character in it stands for itself."""
     return re.sub(r"([*?\[\]\\])", r"\\\1", value)
 
 
 def parse_all(channels: object) -> tuple[Channel, ...]:
-    """Read one channel or a list of them; the order is kept, repetitions are dropped."""
+    """Read a channel or a list of channels; keep their order, and drop repetitions."""
     if isinstance(channels, str):
         channels = [channels]
     if not isinstance(channels, Sequence) or isinstance(channels, bytes):
@@ -90,7 +94,11 @@ def parse_all(channels: object) -> tuple[Channel, ...]:
 
 
 class Template:
-    """A channel with `{places}` for the URL's values, checked when the view is decorated."""
+    """A channel with `{names}` of the URL's values.
+
+    The text is checked when the view is decorated, so that a mistake shows at start-up and not in
+    the first request.
+    """
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
@@ -103,7 +111,7 @@ class Template:
         for _, field, spec, conversion in self._parts:
             if field is not None and (not field.isidentifier() or spec or conversion):
                 raise ChannelError(
-                    f"The channel template {text!r} may hold {{names}} of the URL's values only,"
+                    f"The channel template {text!r} may only hold {{names}} of the URL's values,"
                     f" not {{{field}}}."
                 )
         literal = "".join(part[0] for part in self._parts)
@@ -113,10 +121,10 @@ class Template:
             Channel.parse(literal)
 
     def fill(self, values: Mapping[str, object]) -> Channel:
-        """Return the channel for one request; values are never patterns.
+        """Return the channel for one request; a value never acts as a pattern.
 
-        Raises `ConfigError` where the URL lacks a value, `ChannelError` where a value cannot be in
-        a channel's name.
+        Raises `ConfigError` if the URL lacks a value, and `ChannelError` if a value cannot be part
+        of a channel's name.
         """
         missing = [field for field in self.fields if field not in values]
         if missing:
@@ -138,7 +146,11 @@ def _compiled(pattern: str) -> re.Pattern[bytes]:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Match as Redis does: byte by byte, `*`, `?`, `[a-c]`, `[^a]`, and `\\` to quote."""
+    """Say whether a pattern matches a name by Redis' rules (`stringmatchlen` in its util.c).
+
+    They know `*`, `?`, `[a-c]`, `[^a]` and `\\` for quoting, and they compare bytes, so `?` matches
+    one byte of a longer UTF-8 sequence.
+    """
     return _compiled(pattern).fullmatch(name.encode()) is not None
 
 
@@ -162,7 +174,10 @@ def _to_regex(pattern: bytes) -> bytes:
 
 
 def _class_to_regex(rest: bytes) -> tuple[bytes, bytes]:
-    """Translate what follows `[`; as in Redis an unclosed class ends with the pattern."""
+    """Translate the class after a `[`; return its regex, and the pattern that follows the class.
+
+    As in Redis, a class without `]` ends with the pattern, and a range may be written backwards.
+    """
     negated = rest.startswith(b"^")
     rest = rest[1:] if negated else rest
     members: list[bytes] = []
@@ -179,5 +194,6 @@ def _class_to_regex(rest: bytes) -> tuple[bytes, bytes]:
             rest = rest[1:]
     body = b"".join(members)
     if not body:
+        # `[]` matches nothing, and `[^]` matches any byte; a regex can write neither.
         return (b"." if negated else b"(?!)"), rest[1:]
     return b"[" + (b"^" if negated else b"") + body + b"]", rest[1:]

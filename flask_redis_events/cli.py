@@ -1,4 +1,4 @@
-"""`flask redis-events …`: emit, watch and test from a shell, with the app's own settings."""
+"""`flask redis-events …`: emit, watch and test from a shell, with the application's settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .settings import without_password
 
 @click.group("redis-events")
 def cli() -> None:
-    """Emit events, watch channels, test the way from emit to here."""
+    """Emit events, watch channels, and test the path from emit to a receiver."""
 
 
 def _events() -> RedisEvents:
@@ -35,18 +35,22 @@ def _is_settled(subscription: Subscription, timeout: float) -> bool:
 
 
 def _check_heard(subscription: Subscription) -> None:
+    """Raise unless Redis has let its user subscribe; a refusal closes the subscription."""
     if subscription.closed is not None:
-        raise click.ClickException("Redis does not let its user hear that (ACL): see the log.")
+        raise click.ClickException("Redis' ACL forbids its user this channel: see the log.")
 
 
 @cli.command()
 @click.argument("channel")
 @click.argument("data")
 @click.option("--event", help="The SSE event name.")
-@click.option("--transient", is_flag=True, help="Do not keep it for those who come back.")
+@click.option("--transient", is_flag=True, help="Do not keep the event in history.")
 @with_appcontext
 def emit(channel: str, data: str, event: str | None, transient: bool) -> None:
-    """Emit DATA, JSON or else text ("-" reads standard input), on CHANNEL; print its id."""
+    """Emit DATA on CHANNEL, and print the event's id.
+
+    DATA that is not JSON is sent as text; "-" reads it from standard input.
+    """
     text = sys.stdin.read() if data == "-" else data
     try:
         value = json.loads(text)
@@ -60,10 +64,14 @@ def emit(channel: str, data: str, event: str | None, transient: bool) -> None:
 
 @cli.command()
 @click.argument("channels", nargs=-1, required=True)
-@click.option("--count", type=click.IntRange(min=1), help="Stop after so many messages.")
+@click.option("--count", type=click.IntRange(min=1), help="Stop after this many messages.")
 @with_appcontext
 def watch(channels: tuple[str, ...], count: int | None) -> None:
-    """Print the messages of CHANNELS (patterns too), a line each, as they come."""
+    """Print the messages of CHANNELS as they arrive, one on each line.
+
+    CHANNELS are names or patterns.  A line has the id, the channel, the event and the data,
+    separated by tabs.
+    """
     try:
         subscription = Subscription(parse_all(list(channels)))
     except RedisEventsError as error:
@@ -90,11 +98,12 @@ def watch(channels: tuple[str, ...], count: int | None) -> None:
 @cli.command()
 @with_appcontext
 def check() -> None:
-    """Test the whole way: emit an event, hear it, and say how long that took."""
+    """Emit an event, receive it, and print how long each step took."""
     hub = _events().hub
     settings = hub.settings
     click.echo(f"REDIS_EVENTS_URL {without_password(settings.url)}, prefix {settings.prefix!r}")
     started = time.monotonic()
+    # A tick needs no subscription and reaches no client, so this step tests publishing alone.
     try:
         hub.broker.publish(TICKS, b":\n\n", persist=False)
     except BrokerError as error:
@@ -103,7 +112,10 @@ def check() -> None:
     subscription = Subscription(parse_all("flask-redis-events-check"))
     hub.listen(subscription)
     if not _is_settled(subscription, 5.0):
-        raise click.ClickException("Redis does not acknowledge a SUBSCRIBE: is pub/sub allowed?")
+        raise click.ClickException(
+            "Redis did not acknowledge a SUBSCRIBE within 5 s: check that its user may subscribe,"
+            " and that no proxy in between blocks pub/sub."
+        )
     _check_heard(subscription)
     click.echo(f"subscribe: {(time.monotonic() - started) * 1000:.1f} ms")
     sent = time.monotonic()
@@ -112,7 +124,10 @@ def check() -> None:
     except BrokerError as error:
         raise click.ClickException(str(error)) from error
     if not subscription.take(5.0):
-        raise click.ClickException("An event was published and did not come back within 5 s.")
+        raise click.ClickException(
+            "Redis accepted an event, but did not deliver it within 5 s: check that"
+            " REDIS_EVENTS_URL leads to one server only."
+        )
     click.echo(f"emit to here: {(time.monotonic() - sent) * 1000:.1f} ms")
     hub.unlisten(subscription)
     hub.close()

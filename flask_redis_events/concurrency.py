@@ -1,8 +1,9 @@
-"""Threads or greenlets, decided by the process and never by us.
+"""Threads or greenlets: the process decides which of them this package runs on.
 
-Under gunicorn's gevent workers `threading` and `time` are patched, after a fork and, with
-`--preload`, after this package was imported.  So the package reaches for both by module attribute,
-when it needs them, and makes no lock, thread or event at import.
+Under gunicorn's gevent worker, gevent patches `threading` and `time` after the fork, and with
+`--preload` after this package was imported.  A name taken by `from threading import …` would stay
+unpatched, and so would a lock that was made at import.  So the whole package writes
+`threading.Thread`, looked up when it is needed, and makes no lock, thread or event at import.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ _patched = False
 
 
 def spawn(name: str, function: Callable[[], None]) -> threading.Thread:
-    """Run `function` beside the caller; it must not outlive the process.
+    """Run `function` in a daemon thread, or in a greenlet where gevent has patched threads.
 
-    Under gevent this is a bare greenlet, which has the part of a thread's interface that we use
-    (`join`), and costs a third of a thread's memory.
+    The greenlet has the part of a thread's interface that we use (`join`), and costs a third of
+    the memory of gevent's thread.
     """
     if patched():
         greenlet: Any = sys.modules["gevent"].spawn(function)
@@ -47,7 +48,7 @@ def spawn(name: str, function: Callable[[], None]) -> threading.Thread:
 
 
 def soon(function: Callable[[], None]) -> None:
-    """Run `function` in a greenlet, in the next turn of gevent's loop; with threads, at once."""
+    """Run `function` in a greenlet in the next turn of gevent's loop; without gevent, at once."""
     if patched():
         sys.modules["gevent"].spawn(function)
     else:
@@ -66,14 +67,16 @@ _UNGUARDED = contextlib.nullcontext()
 
 
 def watcher(fd: int, *, write: bool) -> Any:
-    """Return a watcher of gevent's loop, for reading or writing; it is not started."""
+    """Return a watcher of gevent's loop for a descriptor; the caller starts and closes it."""
+    # 1 and 2 are libev's EV_READ and EV_WRITE; gevent uses the same numbers on libuv.
     return sys.modules["gevent"].get_hub().loop.io(fd, 2 if write else 1)
 
 
 def is_exit(error: BaseException) -> bool:
     """Whether the exception asks this greenlet or process to stop.
 
-    Any other one reports an error in the application's code.
+    Any other exception reports an error in the application's code; so does SystemExit, because no
+    callback may end the worker.
     """
     gevent = sys.modules.get("gevent")
     killed = gevent is not None and isinstance(error, gevent.GreenletExit)
@@ -167,18 +170,23 @@ class Wakeable:
 
 
 def jitter(seconds: float, *, by: float = 0.25) -> float:
-    """Shorten a time by up to the share `by`, so that many of them fall apart."""
+    """Shorten a time at random by up to the share `by`, so that many clients do not act at once."""
     return seconds * (1 - by * random.random())
 
 
 def backoff(attempt: int, *, first: float = 0.05, most: float = 2.0) -> float:
-    """Return the seconds to wait before the given attempt (0, 1, …): doubling, jittered, capped."""
+    """Return the seconds to wait before an attempt (0, 1, …).
+
+    The time doubles from `first` up to `most`; half of it is random, so that workers which lost
+    their connections together do not reconnect together.
+    """
+    # 2**30 is beyond any `most`, and a large exponent would not fit into a float.
     ceiling = min(most, first * 2 ** min(attempt, 30))
     return random.uniform(ceiling / 2, ceiling)
 
 
 class Deadline:
-    """A moment that a series of waits shares.  `None` seconds: never."""
+    """The moment at which a series of waits must be over; `None` seconds set no limit."""
 
     __slots__ = ("_at",)
 
@@ -187,7 +195,7 @@ class Deadline:
 
     @property
     def left(self) -> float | None:
-        """Seconds to go, never negative."""
+        """The seconds that remain, never negative; None without a limit."""
         return None if self._at is None else max(0.0, self._at - time.monotonic())
 
     @property

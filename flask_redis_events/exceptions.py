@@ -1,4 +1,8 @@
-"""The errors a user may meet: one tree, so that one `except` catches them all."""
+"""The errors that a user of the package may meet.
+
+They form one tree, so that `except RedisEventsError` catches all of them.  Errors of redis-py and
+of the socket are translated into this tree, with the cause chained.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,15 @@ class RedisEventsError(Exception):
 
 
 class ConfigError(RedisEventsError, ValueError):
-    """A setting or an option is wrong; the text names it and says what to write."""
+    """A setting or an option has a wrong value; the text names it and says what to write."""
 
 
 class SetupError(RedisEventsError, RuntimeError):
-    """The extension is used before, or initialised after, the right moment."""
+    """The extension was used before `init_app`, or initialised twice or too late."""
 
 
 class ChannelError(RedisEventsError, ValueError):
-    """A channel name, pattern or template cannot be used."""
+    """A channel's name, pattern or template has a form that is not allowed."""
 
 
 class FieldError(RedisEventsError, ValueError):
@@ -24,11 +28,11 @@ class FieldError(RedisEventsError, ValueError):
 
 
 class BrokerError(RedisEventsError):
-    """Redis could not be reached, or refused; the cause is chained."""
+    """Redis could not be reached, or refused a command; the cause is chained."""
 
 
 class SubscriptionClosed(RedisEventsError):
-    """A mailbox was closed, and all that it had accepted is taken."""
+    """A subscription is closed, and all messages that it had accepted have been taken."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The subscription is closed: {reason}.")

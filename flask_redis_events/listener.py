@@ -1,4 +1,9 @@
-"""Functions of the application that hear channels inside each worker."""
+"""`@events.on`: a function of the application that receives messages inside each worker.
+
+A listener has a subscription like a client's, and a greenlet or thread that takes messages from it.
+Every worker calls the function with every message, for example to clear a cache of its own; work
+that must be done exactly once belongs in a queue.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +26,15 @@ OnEvent = Callable[[str, Any], Any]
 
 
 class Listener(NamedTuple):
-    """A function `f(channel, message)` and what it hears."""
+    """A function `f(channel, message)`, and the channels whose messages it is called with."""
 
     channels: tuple[Channel, ...]
     function: OnEvent
 
     def start(self, hub: Hub, app: Flask) -> None:
-        """Listen from now on, in a greenlet or thread of its own."""
-        # A listener that cannot keep up loses the oldest messages rather than the worker's memory.
+        """Subscribe, and call the function in a greenlet or thread of its own."""
+        # A listener that is too slow loses its oldest messages, because keeping them would use up
+        # the worker's memory.
         subscription = Subscription(
             self.channels, limit=hub.settings.buffer, overflow="drop", numbered=False
         )

@@ -1,4 +1,8 @@
-"""The options of a stream: checked where they are written, and completed from the settings."""
+"""The options of one stream, and how they are completed from the application's settings.
+
+They are checked where the developer writes them, so that a wrong one fails when the view is
+decorated, with that line in the traceback.
+"""
 
 from __future__ import annotations
 
@@ -15,42 +19,43 @@ from .settings import Settings
 
 
 class StreamOptions(TypedDict, total=False):
-    """What `stream` and `stream_response` take; durations are seconds."""
+    """The options of `stream` and `stream_response`; durations are in seconds."""
 
-    #: How long the stream may be silent.
+    #: How long the stream may be silent before it sends a heartbeat.
     heartbeat: float | None
-    #: How long the stream may live before its browser is asked to reconnect; None: no limit.
+    #: How long the stream may live before its browser is asked to reconnect; None sets no limit.
     max_age: float | None
-    #: False: no ids, and nothing for those who come back.
+    #: False sends events without ids, so that a reconnecting client gets no missed messages.
     history: bool
-    #: How many of the channels' last messages a first connect gets.
+    #: How many of the channels' last messages a client gets when it connects for the first time.
     backlog: int
-    #: What happens when the client's buffer is full: close, drop or latest.
+    #: Action when the client's buffer is full: close, drop or latest.
     overflow: str | None
-    #: The callback does not depend on the client: it runs once for each message in a worker.
+    #: True runs the callback once for each message in a worker, and sends the result to all its
+    #: clients; the callback must not depend on the client.
     shared: bool
-    #: `f(event)`: what it returns or sends is the first message.
+    #: `f(event)`, called when the stream begins; the messages that it sends or returns come first.
     on_open: Callable[..., Any] | None
-    #: `f(event, reason)`: called when the stream is over.
+    #: `f(event, reason)`, called when the stream has ended.
     on_close: Callable[..., Any] | None
 
 
 class PollOptions(TypedDict, total=False):
-    """What `poll` and `poll_response` take; durations are seconds."""
+    """The options of `poll` and `poll_response`; durations are in seconds."""
 
-    #: How long from one call to the next.
+    #: The time from one call of the function to the next.
     interval: float
-    #: How long the stream may be silent.
+    #: How long the stream may be silent before it sends a heartbeat.
     heartbeat: float | None
-    #: How long the stream may live before its browser is asked to reconnect.
+    #: How long the stream may live before its browser is asked to reconnect; None sets no limit.
     max_age: float | None
-    #: One producer in each worker, however many clients.
+    #: True calls the function once for all clients of a worker, however many there are.
     shared: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """All that a stream needs to know."""
+    """The options of a stream, with the settings in place of those not given."""
 
     heartbeat: float
     max_age: float | None
@@ -96,14 +101,15 @@ _CHECKS: dict[str, Callable[[str, object], Any]] = {
 def check(
     given: Mapping[str, Any], kind: type[StreamOptions] | type[PollOptions]
 ) -> dict[str, Any]:
-    """Return the options that are given, checked.
+    """Check the given options and return them.
 
-    None stands for the setting and is left out, but for `max_age`, where it means no limit.
+    The value None selects the application's setting, so the option is left out.  The exception is
+    `max_age`, for which None means that there is no limit.
     """
     allowed = kind.__annotations__
     for name in given:
         if name not in allowed:
-            raise ConfigError(f"There is no option {name!r}; there are {', '.join(allowed)}.")
+            raise ConfigError(f"There is no option {name!r}; use one of {', '.join(allowed)}.")
     checked = {name: _CHECKS[name](name, value) for name, value in given.items()}
     return {
         name: value for name, value in checked.items() if value is not None or name == "max_age"
@@ -111,7 +117,10 @@ def check(
 
 
 def next_tick(options: Options, write_timeout: float, opened_at: float, active_at: float) -> float:
-    """Seconds until something may be due for a stream: a heartbeat, its end, or its being cut."""
+    """Return the seconds until a stream may need a heartbeat, its end, or its connection cut.
+
+    `opened_at` and `active_at` are times of `time.monotonic()`.
+    """
     now = time.monotonic()
     seconds = min(active_at + jitter(options.heartbeat) - now, write_timeout / 2)
     if options.max_age is not None:
@@ -120,9 +129,12 @@ def next_tick(options: Options, write_timeout: float, opened_at: float, active_a
 
 
 def complete(checked: Mapping[str, Any], settings: Settings) -> Options:
-    """Add the settings to what was given; streams that are given the same share the outcome."""
+    """Return the given options with the settings in place of those not given.
+
+    Streams with the same options share one object, because a worker may have thousands of them.
+    """
     if "on_open" in checked or "on_close" in checked:
-        # Functions may be made anew for each request, and nothing should keep them.
+        # A view may make these functions anew for each request; the cache would keep them alive.
         return _complete.__wrapped__(tuple(checked.items()), settings)
     return _complete(tuple(checked.items()), settings)
 

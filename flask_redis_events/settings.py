@@ -1,4 +1,8 @@
-"""The settings of an application, read once and checked: a wrong one never gets past `init_app`."""
+"""An application's settings: read and checked once, so that a wrong one fails in `init_app`.
+
+Each check takes the setting's name and its value, and returns the value in the type of the field.
+It raises `ConfigError` with a text that names the setting and says what to write.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,8 @@ def url(name: str, value: object) -> str:
 
 
 def without_password(url: str) -> str:
-    """Return a URL as it may be shown and logged."""
+    """Return the URL with its passwords replaced, so that it can be shown and logged."""
+    # The greedy `.*` ends at the last `@`, because a password may hold that character, too.
     url = re.sub(r"(//[^:@/]*):.*@", r"\1:…@", url)
     return re.sub(r"([?&]password=)[^&]*", r"\1…", url)
 
@@ -88,36 +93,40 @@ def _is_number(value: object) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One entry a setting; durations are seconds, sizes are bytes."""
+    """One field for each setting; durations are in seconds, sizes in bytes."""
 
-    #: Where Redis is: redis://, rediss://, unix://, or memory:// for one process without Redis.
+    #: Address of Redis: redis://, rediss://, unix://, or memory:// for one process without Redis.
     url: str = "redis://localhost:6379/0"
-    #: What every key and pub/sub channel on Redis begins with.
+    #: The beginning of every key and pub/sub channel on Redis.
     prefix: str = "events:"
-    #: How many messages a channel keeps for those who come back; 0 keeps none, and gives no ids.
+    #: How many messages a channel keeps for reconnecting clients; 0 keeps none, and gives no ids.
     history: int = 1000
     #: How long a channel's history outlives its last message.
     history_ttl: float = 300.0
-    #: How long a stream may be silent before it says that it is alive.
+    #: How long a stream may be silent before it sends a heartbeat.
     heartbeat: float = 15.0
     #: How long a browser waits before it reconnects.
     retry: float = 3.0
     #: How many streams a worker serves; None takes 80 % of gunicorn's worker_connections.
     max_streams: int | None = None
-    #: How long a stream may live before its browser is asked to reconnect; None has no limit.
+    #: How long a stream may live before its browser is asked to reconnect; None sets no limit.
     max_age: float | None = None
     #: How many bytes may wait for one client.
     buffer: int = 1024 * 1024
-    #: What happens to a client whose buffer is full: close, drop or latest.
+    #: Action when a client's buffer is full: close ends its stream, drop discards its oldest
+    #: messages, latest first discards messages that a newer one with the same key supersedes.
     overflow: str = "close"
     #: How long a client may refuse to read before its connection is cut.
     write_timeout: float = 30.0
-    #: Whether the client's socket may be written by the hub itself: auto or off.
+    #: Whether the hub may write a client's socket itself: auto or off.
     handoff: str = "auto"
 
     @classmethod
     def from_config(cls, config: MutableMapping[str, Any]) -> Settings:
-        """Read `REDIS_EVENTS_…`, set what is absent to its default, and refuse what is unknown."""
+        """Read the `REDIS_EVENTS_…` entries of a configuration; write the defaults of absent ones.
+
+        Raises `ConfigError` for a wrong value, and for a name that is no setting.
+        """
         _refuse_unknown(config)
         values = {}
         for field, check in CHECKS.items():
@@ -148,5 +157,6 @@ def _refuse_unknown(config: Mapping[str, Any]) -> None:
     for name in config:
         if name.startswith(PREFIX) and name not in known:
             raise ConfigError(
-                f"{name} is no setting of Flask-Redis-Events; there are {', '.join(sorted(known))}."
+                f"{name} is no setting of Flask-Redis-Events; use one of"
+                f" {', '.join(sorted(known))}."
             )

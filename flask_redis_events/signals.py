@@ -1,7 +1,8 @@
-"""What an application can be told of, with blinker as Flask does it.
+"""Signals that an application can connect to; like Flask's own, they come from blinker.
 
-The sender is the Flask app (None for an `Emitter`); receivers run where it happens, so they must
-be quick and must not block.
+The sender is the Flask app, or None for an `Emitter`.  A receiver runs in the greenlet or thread
+that sends the signal.  This may be the reader, on which all clients of the worker depend, so a
+receiver must be quick and must not block.
 """
 
 from __future__ import annotations
@@ -16,22 +17,23 @@ _signals = Namespace()
 
 #: A stream went live.  Keywords: `channels`.
 stream_opened = _signals.signal("redis-events-stream-opened")
-#: A stream is over.  Keywords: `channels`, `reason`, `seconds`.
+#: A stream has ended.  Keywords: `channels`, `reason`, `seconds`.
 stream_closed = _signals.signal("redis-events-stream-closed")
-#: A callback, poll or listener raised.  Keywords: `channels`, `exception`.
+#: A callback, poll or listener raised an exception.  Keywords: `channels`, `exception`.
 callback_failed = _signals.signal("redis-events-callback-failed")
-#: The reader has a connection, and all its channels are acknowledged.  Keywords: `seconds`.
+#: The reader has connected, and Redis has acknowledged all channels.  Keyword: `seconds`.
 broker_connected = _signals.signal("redis-events-broker-connected")
-#: The reader lost its connection, or cannot get one.  Keywords: `exception`.
+#: The reader lost its connection, or could not make one.  Keyword: `exception`.
 broker_lost = _signals.signal("redis-events-broker-lost")
-#: Pub/sub lost messages and history is read instead.  Keywords: `reason`, `recovered`.
+#: Pub/sub may have lost messages, and the reader has read `recovered` of them from history.
+#: Keywords: `reason`, `recovered`.
 gap_repaired = _signals.signal("redis-events-gap-repaired")
-#: A client could not be given all its messages, and is told to reset.  Keyword: `reason`.
+#: A client has missed messages that are gone, and was sent `reset`.  Keyword: `reason`.
 stream_reset = _signals.signal("redis-events-stream-reset")
 
 
 def tell(signal: NamedSignal, sender: object, **what: Any) -> None:
-    """Call the receivers of a signal; one that raises is logged, and harms no stream."""
+    """Call the receivers of a signal; log an exception that one raises, so that no stream ends."""
     try:
         signal.send(sender, **what)
     except Exception:

@@ -1,6 +1,6 @@
-"""For an application's own tests: read a stream, or hear what was emitted.
+"""Helpers for an application's own tests: read a stream's events, or receive what was emitted.
 
-With `REDIS_EVENTS_URL = "memory://"` a test needs no Redis.
+With `REDIS_EVENTS_URL = "memory://"`, a test needs no Redis.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from .wire.sse import Decoder, Event
 def read_events(response: Response, count: int, *, control: bool = False) -> list[Event]:
     """Read `count` events of a streamed response (`client.get(…, buffered=False)`), and close it.
 
-    Fewer where the stream ends.  `control=True` counts `ready`, `heartbeat`, … too.
+    Return fewer if the stream ends before.  Control events (`ready`, `heartbeat`, …) are left out,
+    unless `control=True`.
     """
     decoder = Decoder()
     events: list[Event] = []
@@ -43,7 +44,7 @@ _CONTROL = ("ready", "heartbeat", "reset", "reconnect", "end")
 
 
 class Heard:
-    """What was emitted on the channels since the `with` block began."""
+    """The messages emitted on some channels since the `with` block of `hear` began."""
 
     def __init__(self, subscription: Subscription) -> None:
         self._subscription = subscription
@@ -56,13 +57,18 @@ class Heard:
             for batch in self._subscription.take(deadline.left):
                 self._messages.extend(batch.messages)
             if deadline.passed and len(self._messages) < count:
-                raise TimeoutError(f"{len(self._messages)} of {count} messages in {timeout} s.")
+                raise TimeoutError(
+                    f"{len(self._messages)} of {count} messages arrived within {timeout} s."
+                )
         return [(message.channel, message.value) for message in self._messages[:count]]
 
 
 @contextmanager
 def hear(app: Flask, *channels: str) -> Iterator[Heard]:
-    """Hear what the application emits on channels: `with hear(app, "orders") as heard: …`."""
+    """Receive the messages on channels: `with hear(app, "orders") as heard: …`.
+
+    Redis has acknowledged the channels when the block begins, so it misses no message.
+    """
     with app.app_context():
         hub = app.extensions[NAME].hub
     subscription = Subscription(parse_all(list(channels)))

@@ -1,4 +1,4 @@
-"""The fixtures that every test may use, and what holds for all tests."""
+"""Fixtures for all tests, and settings that apply to all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.servers import RedisServer, redis_binary
 
-# How long an example takes says more about the machine than about the code.
+# The time of an example depends on the load of the machine, so there is no deadline.
 hypothesis.settings.register_profile("redis-events", deadline=None)
 hypothesis.settings.load_profile("redis-events")
 
@@ -26,9 +26,10 @@ def pytest_report_header() -> str:
 
 
 def pytest_timeout_set_timer(item: Any, settings: Any) -> bool | None:
-    """Under gevent, end a test that takes too long where it waits.
+    """Under gevent, raise the timeout in the greenlet of the test.
 
-    pytest-timeout's signal would be handled in gevent's hub, where raising ends no test.
+    gevent would run the handler of pytest-timeout's signal in its hub, where an exception does not
+    end the test.
     """
     if not gevent.monkey.is_module_patched("threading") or not settings.timeout:
         return None
@@ -38,7 +39,7 @@ def pytest_timeout_set_timer(item: Any, settings: Any) -> bool | None:
 
 
 def _new_redis(directory: Path, **options: Any) -> RedisServer:
-    """Return a server that is not started; a machine without Redis fails, and skips nothing."""
+    """Return a server, not yet started; on a machine without Redis the test fails."""
     try:
         return RedisServer(directory, **options)
     except RuntimeError as exc:
@@ -47,7 +48,7 @@ def _new_redis(directory: Path, **options: Any) -> RedisServer:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """The Redis that all tests share, each under a `prefix` of its own: do not stop or flush it."""
+    """A Redis that all tests share, so no test may stop or flush it; each has its own `prefix`."""
     url = os.environ.get("TEST_REDIS_URL")
     directory = tmp_path_factory.mktemp("redis")
     with RedisServer(url=url) if url else _new_redis(directory) as server:
@@ -56,7 +57,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture
 def own_redis_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis for this test alone, to stop, flush or freeze; `@pytest.mark.redis(…)` sets it up."""
+    """A Redis for one test to stop, flush or freeze; `@pytest.mark.redis(…)` gives its options."""
     marker = request.node.get_closest_marker("redis")
     directory = tmp_path / "redis"
     directory.mkdir()
@@ -66,7 +67,7 @@ def own_redis_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
 
 @pytest.fixture
 def prefix(redis_server: RedisServer) -> Iterator[str]:
-    """A REDIS_EVENTS_PREFIX that no other test has; its keys are deleted afterwards."""
+    """A REDIS_EVENTS_PREFIX that no other test uses; its keys are deleted afterwards."""
     prefix = f"test-{secrets.token_hex(6)}:"
     yield prefix
     client = redis_server.client()

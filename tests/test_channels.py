@@ -24,7 +24,7 @@ from flask_redis_events.channels import Channel, Template, check_name, escape, m
     ],
 )
 def test_a_channel_is_read_as_it_is_written(text, channel):
-    """A glob character makes a pattern; the prefix `redis:` is no part of the name."""
+    """A glob character makes a pattern, and the prefix `redis:` is removed."""
     assert Channel.parse(text) == channel
 
 
@@ -43,13 +43,13 @@ def test_a_bad_name_is_refused(name):
 
 @pytest.mark.parametrize("channels", [[], None, 7, {"a": 1}, b"x", ["a", 7]], ids=repr)
 def test_bad_channels_are_refused(channels):
-    """Channels are a str or a list of them, and at least one."""
+    """Channels are given as a str or as a list of at least one str."""
     with pytest.raises(ChannelError):
         parse_all(channels)
 
 
 def test_repeated_channels_count_once():
-    """The order in which they were named is kept."""
+    """Repetitions are dropped, and the order of the others is kept."""
     assert parse_all(["b", "a", "redis:b"]) == (Channel("b"), Channel("a"))
 
 
@@ -65,7 +65,7 @@ def test_repeated_channels_count_once():
     ],
 )
 def test_a_template_is_filled(text, values, channel):
-    """Values come from the URL, and never decide what kind of channel it is."""
+    """The URL's values are filled in, and never turn an exact channel into a pattern."""
     assert Template(text).fill(values) == channel
 
 
@@ -73,33 +73,33 @@ def test_a_template_is_filled(text, values, channel):
     "text", ["{", "{}", "{0}", "{a.b}", "{a[0]}", "{a!r}", "{a:>9}", "", "$x"], ids=repr
 )
 def test_a_bad_template_is_refused_at_once(text):
-    """It fails where the view is decorated, not when a browser comes."""
+    """A bad template fails when the view is decorated, and not in the first request."""
     with pytest.raises(ChannelError):
         Template(text)
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\0b", "a\rb"], ids=repr)
 def test_a_hostile_value_is_refused(value):
-    """A line end in a URL's value cannot reach Redis or a frame."""
+    """A line end in a URL's value is refused before it reaches Redis or a frame."""
     with pytest.raises(ChannelError):
         Template("user:{id}").fill({"id": value})
 
 
 def test_a_missing_value_is_named():
-    """The error says what the template needs, and what the URL has."""
+    """The error names the values that the template needs, and those that the URL has."""
     with pytest.raises(ConfigError, match=r"needs user_id; the URL has id"):
         Template("u:{user_id}").fill({"id": 1})
 
 
 @given(st.text(alphabet="ab*?[]\\^-", min_size=1))
 def test_an_escaped_value_is_an_exact_name(value):
-    """User input in a name hears that channel alone."""
+    """Escaped user input makes an exact channel of exactly that name."""
     assert Channel.parse("user:" + escape(value)) == Channel("user:" + value)
 
 
 @given(st.text())
 def test_an_escaped_value_matches_itself_alone(value):
-    """`escape` makes any value safe inside a pattern."""
+    """An escaped value inside a pattern matches only itself."""
     assert matches(escape(value), value)
     assert not matches(escape(value), value + "x")
 
@@ -110,7 +110,7 @@ PIECES = st.sampled_from(["a", "b", "c", "*", "?", "[", "]", "^", "-", "\\", "[a
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_patterns_match_as_redis_has_it(redis_server, prefix, data):
-    """Redis itself says which names match; we agree."""
+    """`matches` agrees with Redis for random patterns and names."""
     pattern = data.draw(st.lists(PIECES, max_size=8).map("".join))
     names = data.draw(st.lists(st.text("abc-]^ä[*", min_size=1, max_size=6), min_size=1))
     client = redis_server.client()

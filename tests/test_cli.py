@@ -1,4 +1,4 @@
-"""`flask redis-events …` from a shell."""
+"""The commands of `flask redis-events`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def invoke(app: Flask, *words: str, **options):
     "data, value", [('{"id": 7}', {"id": 7}), ("hello", "hello"), ("-", "from stdin")]
 )
 def test_emit(app, data, value):
-    """JSON is sent as JSON, anything else as text; the id is printed."""
+    """JSON is sent as JSON, and anything else as text; the command prints the id."""
     with hear(app, "a") as heard:
         result = invoke(app, "emit", "a", data, "--event", "order", input="from stdin")
 
@@ -42,7 +42,7 @@ def test_emit(app, data, value):
 
 
 def test_a_bad_channel_is_an_error_message(app):
-    """Not a traceback."""
+    """A bad channel is reported in one line, without a traceback."""
     result = invoke(app, "emit", "$x", "1")
 
     assert result.exit_code == 1
@@ -50,7 +50,7 @@ def test_a_bad_channel_is_an_error_message(app):
 
 
 def test_check_says_how_long_it_takes(app):
-    """The whole way from emit to here; a password in the URL is not shown."""
+    """`check` prints how long an event takes from emit to its receiver."""
     result = invoke(app, "check")
 
     assert result.exit_code == 0, result.output
@@ -58,7 +58,7 @@ def test_check_says_how_long_it_takes(app):
 
 
 def test_check_without_redis_says_what_to_do(app, monkeypatch):
-    """It names the setting."""
+    """The error names the setting, and does not show the URL's password."""
     monkeypatch.setattr("flask_redis_events.broker.redis.PATIENCE", 0.1)
     app = Flask(__name__)
     app.config["REDIS_EVENTS_URL"] = "redis://:secret@127.0.0.1:1/0"
@@ -72,7 +72,7 @@ def test_check_without_redis_says_what_to_do(app, monkeypatch):
 
 @pytest.mark.parametrize("words", [["check"], ["watch", "orders"]])
 def test_what_redis_forbids_is_said(own_redis_server, words):
-    """A user who may publish and not hear."""
+    """`check` and `watch` report that the ACL lets the user publish but not subscribe."""
     rights = ["on", ">secret", "allkeys", "+@all", "resetchannels", "&events:$ticks"]
     own_redis_server.client().execute_command("ACL", "SETUSER", "ann", *rights)
     app = Flask(__name__)
@@ -81,12 +81,12 @@ def test_what_redis_forbids_is_said(own_redis_server, words):
     result = invoke(app, *words)
 
     assert result.exit_code == 1
-    assert "does not let its user hear" in result.output
+    assert "ACL forbids its user" in result.output
     app.extensions["redis_events"].hub.close()
 
 
 def test_an_app_without_the_extension_is_told(prefix):
-    """The message names the call."""
+    """The error names the call that is missing."""
     result = invoke(Flask(__name__), "emit", "a", "1")
 
     assert result.exit_code == 1
@@ -94,7 +94,7 @@ def test_an_app_without_the_extension_is_told(prefix):
 
 
 def test_watch_prints_a_line_for_each_message(redis_server, prefix):
-    """Through the real `flask` command, as its entry point installs it."""
+    """The installed `flask` command prints the messages of names and patterns."""
     environ = {
         **os.environ,
         "TEST_REDIS_EVENTS_URL": redis_server.url,
@@ -105,7 +105,7 @@ def test_watch_prints_a_line_for_each_message(redis_server, prefix):
     watch = [*flask, "redis-events", "watch", "a", "b:*", "--count", "2"]
     with subprocess.Popen(watch, env=environ, stdout=subprocess.PIPE, text=True) as process:
         client = redis_server.client()
-        # The pattern is subscribed to after the name.
+        # The pattern is subscribed to last, so after its first message the name is ready, too.
         while not client.publish(f"{prefix}b:1", "probe") and process.poll() is None:
             pass
         client.publish(f"{prefix}a", "hello")

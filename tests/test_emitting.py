@@ -1,4 +1,4 @@
-"""Emitting while Redis is away, slow or new: once, or an error that says what to do."""
+"""Emitting while Redis is away, slow or restarted: an event is sent once, or `emit` raises."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.support.waiting import wait_until
 
 
 def kept(server: RedisServer, channel: str = "a") -> list[bytes]:
-    """Return the frames that history holds."""
+    """Return the frames in the history of a channel."""
     entries: Any = server.client().xrange(f"events:history:{channel}")
     return [fields[b"frame"] for _, fields in entries]
 
 
 def emit_beside(emitter: Emitter, outcome: list[object]) -> threading.Thread:
-    """Emit in a thread of its own; the id or the error is put into `outcome`."""
+    """Emit in another thread, which appends the id or the error to `outcome`."""
 
     def emit() -> None:
         try:
@@ -36,7 +36,7 @@ def emit_beside(emitter: Emitter, outcome: list[object]) -> threading.Thread:
 
 @pytest.mark.redis(appendonly=True)
 def test_a_restart_is_waited_for(own_redis_server):
-    """emit() returns when Redis is back, and the event is there once."""
+    """`emit` waits until Redis is back, and the event is in history once."""
     emitter = Emitter(own_redis_server.url)
     emitter.emit("a", "before")
     own_redis_server.stop()
@@ -51,7 +51,7 @@ def test_a_restart_is_waited_for(own_redis_server):
 
 
 def test_a_lost_answer_does_not_publish_twice(own_redis_server):
-    """Redis freezes, the call is repeated on other connections, and in the end all arrive."""
+    """A call that is repeated while Redis is frozen publishes once, although all copies arrive."""
     emitter = Emitter(own_redis_server.url + "?socket_timeout=0.3")
     emitter.emit("a", "before")
     subscriber = own_redis_server.client().pubsub(ignore_subscribe_messages=True)
@@ -82,7 +82,7 @@ def test_a_lost_answer_does_not_publish_twice(own_redis_server):
 
 
 def test_the_first_call_may_arrive_after_its_repetition(own_redis_server):
-    """A stalled connection delivers late what was given up: it is recognised as well."""
+    """A first call that arrives after its repetition is recognised, too."""
     broker = Emitter(own_redis_server.url).broker
     client = own_redis_server.client()
     keys = [f"events:{name}" for name in ("clock", "channels", "history:a", "repeated:n")]
@@ -97,7 +97,7 @@ def test_the_first_call_may_arrive_after_its_repetition(own_redis_server):
 
 
 def test_without_redis_it_raises_within_its_patience(own_redis_server, monkeypatch):
-    """Nothing hangs for ever; the error names the setting."""
+    """Without Redis `emit` raises once its patience is over, and names the setting."""
     monkeypatch.setattr(redis_broker, "PATIENCE", 0.5)
     own_redis_server.stop()
     emitter = Emitter(own_redis_server.url)
@@ -109,7 +109,7 @@ def test_without_redis_it_raises_within_its_patience(own_redis_server, monkeypat
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch):
-    """A black hole accepts the connection, and says nothing."""
+    """A server that accepts the connection and never answers is an error, too."""
     monkeypatch.setattr(redis_broker, "PATIENCE", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as hole:
         emitter = Emitter(f"redis://127.0.0.1:{hole.getsockname()[1]}/0?socket_timeout=0.2")
@@ -118,7 +118,7 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch):
 
 
 def test_what_is_not_kept_is_sent_once_or_not_at_all(own_redis_server):
-    """Nothing would recognise its repetition, so there is none."""
+    """A transient event is never repeated, because Redis could not recognise the repetition."""
     emitter = Emitter(own_redis_server.url + "?socket_timeout=0.3")
     emitter.emit("a", "before", persist=False)
     own_redis_server.pause()
@@ -129,7 +129,7 @@ def test_what_is_not_kept_is_sent_once_or_not_at_all(own_redis_server):
 
 
 def test_scripts_are_loaded_again(own_redis_server):
-    """After a failover or SCRIPT FLUSH the server does not know them."""
+    """Scripts are loaded again when the server lacks them, as after a failover or SCRIPT FLUSH."""
     emitter = Emitter(own_redis_server.url)
     emitter.emit("a", 1)
     own_redis_server.client().script_flush()
@@ -139,7 +139,7 @@ def test_scripts_are_loaded_again(own_redis_server):
 
 
 def test_many_emit_at_once(own_redis_server):
-    """More threads than connections: each waits for one, and nothing is lost."""
+    """With more threads than connections, a call waits for a connection, and no event is lost."""
     emitter = Emitter(own_redis_server.url)
     ids: list[str | None] = []
     threads = [
@@ -155,7 +155,7 @@ def test_many_emit_at_once(own_redis_server):
 
 
 def test_many_events_are_sent_once(own_redis_server):
-    """Also where the script is not loaded, and where the answer is lost and all is sent again."""
+    """`emit_many` sends each event once, even if the script is missing or the answer is lost."""
     emitter = Emitter(own_redis_server.url + "?socket_timeout=0.3")
     ids = emitter.emit_many([("a", number) for number in range(50)])
     own_redis_server.client().script_flush()
@@ -173,7 +173,7 @@ def test_many_events_are_sent_once(own_redis_server):
 
 
 def test_many_events_are_checked_before_any_is_sent(own_redis_server):
-    """A bad one sends none."""
+    """If one event is invalid, none is sent."""
     emitter = Emitter(own_redis_server.url)
     with pytest.raises(FieldError):
         emitter.emit_many([("a", 1), ("a", float("nan"))])

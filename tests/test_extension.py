@@ -1,4 +1,4 @@
-"""The Flask face: what `init_app` does and does not, and errors that name the fix."""
+"""The extension: what `init_app` does, and errors that name the fix."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def events(app):
 
 
 def test_init_app_starts_nothing(monkeypatch):
-    """No connection, thread or lock: the application may be loaded before a fork."""
+    """`init_app` makes no connection, thread or lock, because a fork may follow."""
 
     def refuse(*args, **kwargs):
         raise AssertionError("init_app must not do this.")
@@ -69,7 +69,7 @@ def test_init_app_starts_nothing(monkeypatch):
 
 
 def test_a_second_init_app_is_an_error(app, events):
-    """The text says what to do."""
+    """The error says what to call instead."""
     with pytest.raises(SetupError, match="call init_app once"):
         events.init_app(app)
     with pytest.raises(SetupError, match="call init_app once"):
@@ -77,19 +77,19 @@ def test_a_second_init_app_is_an_error(app, events):
 
 
 def test_an_app_that_has_another_is_named(app, events):
-    """Initialising this one as well would be the wrong advice."""
+    """The error refers to the app's own RedisEvents, because a second one would not help."""
     with app.app_context(), pytest.raises(SetupError, match="another RedisEvents: use app"):
         RedisEvents().emit("a", 1)
 
 
 def test_a_url_is_no_application():
-    """It is what many extensions' first argument could be, and goes into the config."""
+    """A URL in the place of the app is refused, and the error says where it belongs."""
     with pytest.raises(SetupError, match=r"app\.config\['REDIS_EVENTS_URL'\]"):
         RedisEvents("redis://localhost")  # type: ignore[arg-type]
 
 
 def test_an_app_that_serves_already_is_left_as_it_was(app):
-    """Flask refuses, and nothing of ours stays behind."""
+    """Flask refuses a late `init_app`, and the extension leaves nothing on the app."""
     app.test_client().get("/")
     with pytest.raises(AssertionError, match="already handled its first request"):
         RedisEvents(app)
@@ -97,7 +97,7 @@ def test_an_app_that_serves_already_is_left_as_it_was(app):
 
 
 def test_use_before_init_app_is_an_error():
-    """With and without an app context, and for the helpers too."""
+    """The methods and the helpers say that `init_app` is missing, with and without a context."""
     with pytest.raises(SetupError, match=r"call events\.init_app\(app\)"):
         RedisEvents().emit("a", 1)
     with Flask(__name__).test_request_context():
@@ -112,7 +112,7 @@ def test_use_before_init_app_is_an_error():
 
 
 def test_several_apps(prefix):
-    """Each has its own settings and Redis; which one is meant must be said."""
+    """Each application has its own settings; a call without a context must name the application."""
     events = RedisEvents()
     one, two = memory_app(f"memory://{prefix}1"), memory_app(f"memory://{prefix}2")
     two.config["REDIS_EVENTS_HISTORY"] = 0
@@ -134,7 +134,7 @@ def test_several_apps(prefix):
 
 
 def test_an_app_is_not_kept_alive(prefix):
-    """The extension outlives applications, as in a test-suite."""
+    """The extension does not keep an application alive, which matters in test suites."""
     events = RedisEvents()
     app = memory_app(f"memory://{prefix}")
     events.init_app(app)
@@ -146,7 +146,7 @@ def test_an_app_is_not_kept_alive(prefix):
 
 
 def test_emit_outside_a_context_means_the_only_app(app, events):
-    """`events.emit` works anywhere: in threads, signals handlers, scripts."""
+    """With one application, `events.emit` works without a context, as in threads and scripts."""
     with hear(app, "a") as heard:
         events.emit("a", {"id": 7})
 
@@ -162,26 +162,26 @@ def test_emit_outside_a_context_means_the_only_app(app, events):
         ({"history": "no"}, "history must be True or False"),
         ({"overflow": "block"}, "overflow must be one of close, drop, latest"),
         ({"on_open": 7}, "on_open must be a function"),
-        ({"heartbeats": 7}, "no option 'heartbeats'; there are heartbeat, "),
+        ({"heartbeats": 7}, "no option 'heartbeats'; use one of heartbeat, "),
         ({"interval": 7}, "no option 'interval'"),
     ],
     ids=str,
 )
 def test_a_wrong_option_fails_where_it_is_written(events, options, match):
-    """And not when a browser comes."""
+    """A wrong option fails when the view is decorated, and not in the first request."""
     with pytest.raises(ConfigError, match=match):
         events.stream("a", **options)
 
 
 @pytest.mark.parametrize("channel", ["", "a\nb", "{", "{0}", "$x", 7], ids=repr)
 def test_a_wrong_channel_fails_where_it_is_written(events, channel):
-    """The decorator checks its templates."""
+    """A wrong channel fails when the view is decorated."""
     with pytest.raises(ChannelError):
         events.stream(channel)
 
 
 def test_a_view_must_not_be_a_generator(events):
-    """It returns one; the error names the view."""
+    """A view that is a generator function is refused, and the error names it."""
     with pytest.raises(ConfigError, match="view 'orders' is a generator function"):
 
         @events.stream("orders")
@@ -205,7 +205,7 @@ def test_a_view_must_not_be_a_generator(events):
     ids=repr,
 )
 def test_a_stream_without_channels_is_an_error(app, events, result, error, match):
-    """The decorator names some, or the view returns them."""
+    """A stream needs channels from the decorator or from the view."""
     app.testing = True
 
     @app.get("/s")
@@ -218,7 +218,7 @@ def test_a_stream_without_channels_is_an_error(app, events, result, error, match
 
 
 def test_async_callbacks_are_refused(app, events):
-    """They would never be awaited."""
+    """Async callbacks are refused, because nothing would await them."""
 
     async def on_message(channel, message, event): ...
 
@@ -231,7 +231,7 @@ def test_async_callbacks_are_refused(app, events):
 
 
 def test_an_object_may_be_a_generator_function(app, events):
-    """What counts is how it is called."""
+    """An object whose `__call__` is a generator function is treated like one."""
 
     class Doubled:
         def __call__(self, messages):
@@ -246,13 +246,13 @@ def test_an_object_may_be_a_generator_function(app, events):
 
 
 def test_a_poll_needs_a_function(app, events):
-    """None is a callback's default, and nothing that could be called again and again."""
+    """A poll without a function is an error, although a stream without a callback is none."""
     with app.test_request_context(), pytest.raises(ConfigError, match="A poll must be a function"):
         events.poll_response(None)
 
 
 def test_an_http_error_that_is_returned_refuses(app, events):
-    """It is callable, and no callback."""
+    """An HTTPException that a view returns is the response, although it is callable."""
 
     @app.get("/s")
     @events.stream("a")
@@ -263,7 +263,7 @@ def test_an_http_error_that_is_returned_refuses(app, events):
 
 
 def test_listeners_that_would_never_run_are_refused(events):
-    """They are called for each message, and nobody awaits or iterates over what comes."""
+    """Async functions and generators are refused, because nothing would run their results."""
 
     async def later(channel, message): ...
 
@@ -280,7 +280,7 @@ def test_listeners_that_would_never_run_are_refused(events):
 
 
 def test_a_listener_is_started_once(app, events, monkeypatch):
-    """However many first requests come at once, and wherever they wait for each other."""
+    """A listener starts once, even if many first requests arrive together."""
     started = []
     monkeypatch.setattr(Listener, "start", lambda *args: started.append(args))
     events.on("a")(lambda channel, message: None)
@@ -306,7 +306,7 @@ def test_a_listener_is_started_once(app, events, monkeypatch):
 
 
 def test_options_of_a_pool_may_stand_in_the_url(redis_server, prefix):
-    """redis-py's own `from_url` takes them; the pool is ours."""
+    """A URL may hold options of a pool, because redis-py's `from_url` accepts them."""
     emitter = Emitter(f"{redis_server.url}?max_connections=3&timeout=1", prefix=prefix)
 
     assert emitter.emit("a", 1)
@@ -315,7 +315,7 @@ def test_options_of_a_pool_may_stand_in_the_url(redis_server, prefix):
 
 @pytest.mark.parametrize("result", [{"a": 1}, [1, 2], ("no", 403), flask.Response("x")], ids=repr)
 def test_other_values_are_responses(app, events, result):
-    """Whatever else Flask accepts is returned as it is."""
+    """A view may return any other value that Flask accepts, and no stream begins."""
 
     @app.get("/s")
     @events.stream("a")
@@ -329,7 +329,7 @@ def test_other_values_are_responses(app, events, result):
 
 
 def test_streams_in_a_test_client(app, events):
-    """An application's own tests read a stream without any server or Redis."""
+    """A test client reads a stream without a server and without Redis."""
 
     @app.get("/s/<name>")
     @events.stream("{name}", backlog=10)
@@ -345,7 +345,7 @@ def test_streams_in_a_test_client(app, events):
 
 
 def test_after_request_sees_an_ordinary_response(app, events):
-    """CORS and other headers are added as on any response."""
+    """`after_request` can add headers, as for CORS, to a stream's response."""
 
     @app.after_request
     def cors(response):
@@ -372,7 +372,7 @@ def test_after_request_sees_an_ordinary_response(app, events):
     ],
 )
 def test_a_bad_channel_is_not_emitted_to(events, use):
-    """The error shows the channel."""
+    """`emit` to a bad channel raises, and the error shows the channel."""
     with pytest.raises(ChannelError):
         use(events)
 
@@ -393,13 +393,13 @@ def test_a_bad_channel_is_not_emitted_to(events, use):
     ids=repr,
 )
 def test_what_cannot_be_sent_is_refused(events, data, options):
-    """Before anything reaches Redis."""
+    """Data that cannot be sent is refused before anything reaches Redis."""
     with pytest.raises(FieldError):
         events.emit("a", data, **options)
 
 
 def test_flasks_json_is_used(app, events):
-    """A date is emitted as `jsonify` would write it."""
+    """`emit` uses the application's JSON provider, so a date is written as by `jsonify`."""
     import datetime
 
     with hear(app, "a") as heard:
@@ -409,7 +409,7 @@ def test_flasks_json_is_used(app, events):
 
 
 def test_an_emitter_reaches_the_app(prefix, redis_server):
-    """No Flask: a script with the same URL and prefix is heard."""
+    """An `Emitter` with the same URL and prefix reaches the application's streams."""
     app = Flask(__name__)
     app.config.update(REDIS_EVENTS_URL=redis_server.url, REDIS_EVENTS_PREFIX=prefix)
     events = RedisEvents(app)
@@ -436,13 +436,13 @@ def test_an_emitter_reaches_the_app(prefix, redis_server):
     ],
 )
 def test_a_wrong_url_fails_at_once(url):
-    """For the emitter as for the application."""
+    """A wrong URL fails in `init_app` and in `Emitter`."""
     with pytest.raises(ConfigError, match="must be a URL like redis://localhost:6379/0"):
         Emitter(url)
 
 
 def test_the_settings_of_a_given_client_are_taken(redis_server, prefix):
-    """Its pool is not used: with one connection at most, which is taken, events flow."""
+    """A given client's settings are copied, but its pool, here exhausted, is never used."""
     client = redis_server.client(max_connections=1, decode_responses=True)
     taken = client.connection_pool.get_connection()
     app = Flask(__name__)
@@ -457,7 +457,7 @@ def test_the_settings_of_a_given_client_are_taken(redis_server, prefix):
 
 
 def test_a_sentinel_client_can_be_given():
-    """Nothing connects; the settings are those of its master's pool."""
+    """A Sentinel client's settings are those of its pool for the master; nothing connects."""
     master = Sentinel([("127.0.0.1", 1)]).master_for("main")
     events = RedisEvents(Flask(__name__), redis=master)
 
@@ -466,13 +466,13 @@ def test_a_sentinel_client_can_be_given():
 
 
 def test_what_is_no_client_is_refused():
-    """The error says what to give."""
+    """`redis=` refuses any other object, and the error says what to pass."""
     with pytest.raises(ConfigError, match=r"redis= takes a redis\.Redis client"):
         RedisEvents(Flask(__name__), redis="redis://localhost")
 
 
 def test_a_unix_socket(tmp_path, prefix):
-    """unix:// reaches a server that has no port."""
+    """A unix:// URL reaches a server that listens on no port."""
     from tests.support.servers import RedisServer
 
     path = tmp_path / "redis.sock"
@@ -483,13 +483,13 @@ def test_a_unix_socket(tmp_path, prefix):
 
 
 def test_every_public_name_is_documented():
-    """`help()` says something of each."""
+    """Every public name has a docstring."""
     for name in flask_redis_events.__all__:
         assert getattr(flask_redis_events, name).__doc__, name
 
 
 def test_redis_errors_are_translated(redis_server, prefix):
-    """What Redis refuses is a BrokerError that carries the cause."""
+    """A command that Redis refuses raises BrokerError, with the cause chained."""
     emitter = Emitter(redis_server.url, prefix=prefix)
     redis_server.client().set(f"{prefix}history:a", "not a stream")
     with pytest.raises(flask_redis_events.BrokerError, match="refused") as caught:
@@ -500,7 +500,7 @@ def test_redis_errors_are_translated(redis_server, prefix):
 
 
 def test_a_wrong_password_is_refused_at_once(redis_server):
-    """It is not taken for a Redis that is away."""
+    """A wrong password raises at once, without the retries for an unreachable Redis."""
     emitter = Emitter(redis_server.url.replace("://", "://:wrong@"))
     with pytest.raises(flask_redis_events.BrokerError, match="Redis refused"):
         emitter.emit("a", 1)
@@ -508,7 +508,7 @@ def test_a_wrong_password_is_refused_at_once(redis_server):
 
 
 def test_history_is_read(app, events):
-    """The last events oldest first, or the first ones after an id; of a channel or a pattern."""
+    """`history` returns the last events of a channel or pattern, or the first ones after an id."""
     ids = [events.emit(f"log:{number % 2}", number, event="logged") for number in range(6)]
 
     assert [event.data for event in events.history("log:*")] == list(range(6))
@@ -522,7 +522,7 @@ def test_history_is_read(app, events):
 
 
 def test_without_history_there_is_none(prefix):
-    """HISTORY = 0 keeps nothing, and reading it is no error."""
+    """With HISTORY = 0 nothing is kept, and `history` returns no events."""
     app = memory_app(f"memory://{prefix}")
     app.config["REDIS_EVENTS_HISTORY"] = 0
     events = RedisEvents(app)

@@ -1,4 +1,4 @@
-"""The hub, the reader and the ticker over a real Redis, in this process: threads or greenlets."""
+"""The hub, the reader and the ticker on a real Redis, in this process: threads or greenlets."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def own_hub(own_redis_server):
 
 
 def join(hub: Hub, *names: str) -> Subscription:
-    """Listen, and return when Redis has acknowledged all."""
+    """Subscribe, and return when Redis has acknowledged all channels."""
     subscription = Subscription(channels(*names), held=True)
     hub.listen(subscription)
     assert went_live(subscription)
@@ -61,7 +61,7 @@ def emit(hub: Hub, channel: str, text: object):
 
 
 def take(subscription: Subscription, count: int, timeout: float = 5) -> list[object]:
-    """Return the values of so many messages."""
+    """Return the values of the next `count` messages."""
     got: list[object] = []
     deadline = time.monotonic() + timeout
     while len(got) < count and time.monotonic() < deadline:
@@ -71,7 +71,7 @@ def take(subscription: Subscription, count: int, timeout: float = 5) -> list[obj
 
 
 def test_a_hub_starts_nothing_until_somebody_comes(redis_server, prefix):
-    """Making one is free, as every process of an application may have one."""
+    """A new hub starts nothing until its first stream."""
     before = threading.active_count()
     hub = make_hub(redis_server, prefix)
 
@@ -80,7 +80,7 @@ def test_a_hub_starts_nothing_until_somebody_comes(redis_server, prefix):
 
 
 def test_it_reads_what_is_ready_at_once(hub):
-    """A burst reaches each client in few batches, in order."""
+    """A burst reaches each client in order and in few batches."""
     one, two = join(hub, "a", "b"), join(hub, "a")
     for number in range(500):
         emit(hub, "ab"[number % 2], number)
@@ -90,7 +90,7 @@ def test_it_reads_what_is_ready_at_once(hub):
 
 
 def test_the_position_follows(hub):
-    """It is known from the first connection on, and moves with each message."""
+    """The position is known after the first connection, and moves with each message."""
     subscription = join(hub, "a")
     first = hub.position
     id = emit(hub, "a", 1)
@@ -101,7 +101,7 @@ def test_the_position_follows(hub):
 
 
 def test_killed_connections_are_repaired_in_silence(own_hub, own_redis_server):
-    """What was emitted meanwhile is read from history: nothing lost, nothing twice, in order."""
+    """After a cut connection, missed messages are read from history: all, once and in order."""
     subscription = join(own_hub, "a", "b*")
     for number in range(300):
         emit(own_hub, ("a", "b1", "b2")[number % 3], number)
@@ -115,7 +115,7 @@ def test_killed_connections_are_repaired_in_silence(own_hub, own_redis_server):
 
 @pytest.mark.redis(appendonly=True)
 def test_a_restart_of_redis_is_survived(own_hub, own_redis_server):
-    """Streams stay, and go on where they were when it is back with its data."""
+    """Streams stay open while Redis restarts with its data, and lose nothing."""
     subscription = join(own_hub, "a")
     emit(own_hub, "a", 0)
     assert take(subscription, 1) == [0]
@@ -127,7 +127,7 @@ def test_a_restart_of_redis_is_survived(own_hub, own_redis_server):
 
 
 def test_a_restart_without_data_is_a_reset(own_hub, own_redis_server):
-    """Positions from before mean nothing any more; each client is told once."""
+    """After a restart without data, each client is sent one `reset`."""
     subscription = join(own_hub, "a")
     emit(own_hub, "a", 0)
     take(subscription, 1)
@@ -140,7 +140,7 @@ def test_a_restart_without_data_is_a_reset(own_hub, own_redis_server):
 
 
 def test_who_joins_while_redis_is_away_waits(own_redis_server):
-    """And is live when it is back."""
+    """A client that joins while Redis is away goes live when Redis is back."""
     own_redis_server.stop()
     hub = make_hub(own_redis_server)
     subscription = Subscription(channels("a"), held=True)
@@ -157,14 +157,14 @@ def test_who_joins_while_redis_is_away_waits(own_redis_server):
 
 
 def test_a_mute_connection_is_noticed(own_redis_server, monkeypatch):
-    """A tick that is published and does not come back means that the connection hears nothing."""
+    """The reader reconnects if a published tick does not arrive."""
     monkeypatch.setattr("flask_redis_events.reader.probe.SILENCE", 0.4)
     monkeypatch.setattr("flask_redis_events.reader.probe.ANSWER", 0.4)
     hub = make_hub(own_redis_server)
     subscription = join(hub, "a")
     client = own_redis_server.client()
     (reader,) = client.client_list(_type="pubsub")
-    # The server forgets the subscriptions in silence: what a half-open connection looks like.
+    # The server drops the subscriptions silently, as on a connection that is only half open.
     hub._reader.feed._write("UNSUBSCRIBE")
     wait_until(lambda: client.pubsub_numsub("events:a")[0][1] == 0)
     wait_until(lambda: hub.metrics["mute"] >= 1, 10)
@@ -178,7 +178,7 @@ def test_a_mute_connection_is_noticed(own_redis_server, monkeypatch):
 
 
 def test_ticks_keep_the_position_young(own_redis_server, monkeypatch):
-    """A worker that hears nothing knows all the same how far the clock has come."""
+    """Ticks move the position of a worker that receives no messages."""
     monkeypatch.setattr("flask_redis_events.reader.probe.SILENCE", 0.2)
     hub = make_hub(own_redis_server)
     subscription = join(hub, "a*", "*")
@@ -191,7 +191,7 @@ def test_ticks_keep_the_position_young(own_redis_server, monkeypatch):
 
 
 def test_without_history_a_ping_does(own_redis_server, monkeypatch):
-    """No ids, no ticks: the connection is tested with PING, and stays."""
+    """Without history there are no ticks, so PING tests the connection."""
     monkeypatch.setattr("flask_redis_events.reader.probe.SILENCE", 0.2)
     hub = make_hub(own_redis_server, history=0)
     subscription = join(hub, "a")
@@ -206,7 +206,7 @@ def test_without_history_a_ping_does(own_redis_server, monkeypatch):
 
 
 def test_a_flood_starves_nobody(hub):
-    """While one channel is flooded, others run: here, a thread that counts its turns."""
+    """While one channel is flooded, another greenlet or thread still gets its turns."""
     subscription = Subscription(channels("flood"), limit=10**8)
     hub.listen(subscription)
     assert went_live(subscription)
@@ -232,7 +232,7 @@ def test_a_flood_starves_nobody(hub):
 
 @contextmanager
 def away(hub: Hub) -> Iterator[None]:
-    """Keep a hub from Redis for a while."""
+    """Keep a hub disconnected from Redis inside the block."""
 
     def refuse() -> None:
         raise BrokerError("Away, for a test.")
@@ -250,7 +250,7 @@ def away(hub: Hub) -> Iterator[None]:
 
 
 def lag_behind(server: RedisServer, *lost) -> None:
-    """Make the server what a replica is that became the master before it had these messages."""
+    """Delete messages, as if a replica that had not received them had become the master."""
     client = server.client()
     for id in lost:
         client.xdel("events:history:a", str(id))
@@ -259,7 +259,7 @@ def lag_behind(server: RedisServer, *lost) -> None:
 
 
 def test_a_fork_is_told_to_those_who_missed_something(own_redis_server):
-    """A lagging replica was promoted: who saw the lost messages goes on, all others are reset."""
+    """After a failover that lost messages, only clients that had not received them are reset."""
     ahead, behind = make_hub(own_redis_server), make_hub(own_redis_server)
     one, two = join(ahead, "a"), join(behind, "a")
     first = emit(ahead, "a", 1)
@@ -279,7 +279,7 @@ def test_a_fork_is_told_to_those_who_missed_something(own_redis_server):
 
     assert frames.count(b'event: reset\ndata: {"reason":"forked"}') == 1
     assert one.take(0) == []
-    # Who comes back from before the fork is told, too; who comes from after it is not.
+    # A client that reconnects with an id from before the fork is reset; with a later id it is not.
     snapshot = ahead.broker.replay(channels("a"), after=first)
     assert snapshot.reason == "forked"
     assert ahead.broker.replay(channels("a"), after=snapshot.clock).reason is None
@@ -289,7 +289,7 @@ def test_a_fork_is_told_to_those_who_missed_something(own_redis_server):
 
 
 def test_a_restart_with_all_data_is_no_fork(own_redis_server):
-    """Reconnecting to the same history tells nobody anything."""
+    """Reconnecting to a complete history resets no client."""
     hub = make_hub(own_redis_server)
     subscription = join(hub, "a")
     for number in range(3):
@@ -332,7 +332,7 @@ def test_a_receiver_that_raises_costs_nobody_anything(hub, caplog):
 
 
 def test_acknowledgements_are_no_position(redis_server, prefix):
-    """Where pages come and go and nothing is emitted, the position moves all the same."""
+    """Ticks move the position even if acknowledgements, which have no id, keep arriving."""
     hub = make_hub(redis_server, prefix, history_ttl=1.0)
     join(hub, "quiet")
     before = hub.position

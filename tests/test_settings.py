@@ -1,4 +1,4 @@
-"""Settings are read once, checked, and refused with their name."""
+"""The settings: their defaults, and the errors for wrong ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flask_redis_events.settings import Settings, without_password
 
 
 def test_defaults_are_written_into_the_config():
-    """What is not set is there afterwards, for everyone to read."""
+    """Settings that are absent are written into the configuration with their defaults."""
     config: dict[str, object] = {}
     settings = Settings.from_config(config)
 
@@ -58,7 +58,7 @@ def test_a_wrong_setting_fails_in_init_app(name, value):
 
 
 def test_an_unknown_setting_is_refused():
-    """A misspelt setting would otherwise be ignored in silence."""
+    """An unknown name is an error, because a misspelt setting would be ignored silently."""
     app = Flask(__name__)
     app.config["REDIS_EVENTS_HEARTBEATS"] = 5
     with pytest.raises(ConfigError, match="REDIS_EVENTS_HEARTBEATS is no setting"):
@@ -66,7 +66,7 @@ def test_an_unknown_setting_is_refused():
 
 
 def test_numbers_become_seconds():
-    """A whole number of seconds is as good as a float."""
+    """A whole number of seconds becomes a float."""
     settings = Settings.from_config({"REDIS_EVENTS_MAX_AGE": 60, "REDIS_EVENTS_HEARTBEAT": 5})
 
     assert (settings.max_age, settings.heartbeat) == (60.0, 5.0)
@@ -77,7 +77,7 @@ def test_numbers_become_seconds():
     ["redis://u:p@ss/w@host:1/0", "redis://:secret@host", "redis://host/0?db=1&password=secret"],
 )
 def test_no_password_is_shown(url):
-    """Wherever in the URL it stands."""
+    """A password is removed from every part of the URL."""
     shown = without_password(url)
 
     assert not any(word in shown for word in ("p@ss", "ss/w", "secret"))

@@ -1,4 +1,4 @@
-"""A chat: a room for each URL, its last messages, and who comes and goes."""
+"""A chat: a room for each URL, with its last messages and the presence of its users."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def create_app() -> Flask:
 
     @app.get("/rooms/<room>/stream")
     def stream(room: str) -> Response:
-        """Messages and presence; `?name=` says who comes in."""
+        """Stream a room's messages and presence to the user named in `?name=`."""
         name = _text(request.args.get("name"), 24)
 
         def tell(what: str) -> None:
-            # Not worth keeping for those who come later.
+            # Transient, because a user who enters later needs no old presence.
             events.emit(f"chat:room:{room}", {"name": name}, event=what, persist=False)
 
         def on_open(event: Any) -> None:
             tell("back" if event.last_event_id else "joined")
 
         def on_close(event: Any, reason: str) -> None:
-            # A worker that ends sends its clients to another one: nobody leaves.
+            # For these reasons the browser is asked to reconnect, so its user stays in the room.
             if reason not in ("draining", "max age"):
                 tell("left")
 
-        # Unescaped, the room `*` would hear all rooms.
+        # Without `escape`, the room `*` would be a pattern that receives all rooms.
         channel = f"chat:room:{escape(room)}"
         return events.stream_response(channel, backlog=50, on_open=on_open, on_close=on_close)
 
@@ -61,7 +61,7 @@ def create_app() -> Flask:
 
     @app.errorhandler(BrokerError)
     def away(error: BrokerError) -> Any:
-        # What it says of our Redis is for the log, and not for the client.
+        # The error's text may describe our Redis, so it goes into the log and not to the client.
         app.logger.error("%s", error)
         return {"error": "Redis is away, try again later."}, 503
 

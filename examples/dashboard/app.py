@@ -1,4 +1,4 @@
-"""A dashboard: named events of several channels, and four ways to send less."""
+"""A dashboard: named events of several channels, and four ways to send fewer messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def create_app() -> Flask:
 
     @app.post("/metrics/<name>")
     def publish(name: str) -> Any:
-        """Take a figure in; a monitoring service would call this, or emit for itself."""
+        """Accept a figure from a monitoring service, which could also emit it itself."""
         body = request.get_json()
         if name not in METRICS or not isinstance(body, dict) or "value" not in body:
             abort(400, f"Send {{'value': …}} for one of {', '.join(METRICS)}.")
@@ -37,7 +37,7 @@ def create_app() -> Flask:
         return {"id": events.emit(f"metrics:{name}", figure)}
 
     def show_known(event: Any) -> None:
-        """Begin with the last figure of each; who comes back gets what was missed anyway."""
+        """Send the last figure of each metric to a new client; a reconnecting one needs none."""
         if event.last_event_id is None:
             for name in METRICS:
                 for last in events.history(f"metrics:{name}", limit=1):
@@ -46,7 +46,7 @@ def create_app() -> Flask:
     @app.get("/stream")
     @events.stream(*(f"metrics:{name}" for name in METRICS), shared=True, on_open=show_known)
     def stream() -> Callable[..., Any]:
-        """Each metric is an event of its own name; the callback runs once for all clients."""
+        """Send each metric as an event of its own name; the callback runs once for all clients."""
 
         def on_message(channel: str, message: Any, event: Any) -> Any:
             return ServerSentEvent(message, event=channel.removeprefix("metrics:"))
@@ -56,8 +56,8 @@ def create_app() -> Flask:
     @app.get("/stream/slow")
     @events.stream("metrics:*")
     def slow() -> Callable[..., Any]:
-        """At most one a second of each channel."""
-        sent: dict[str, float] = {}  # of this stream alone
+        """Send at most one message a second of each channel."""
+        sent: dict[str, float] = {}  # each stream has its own
 
         def on_message(channel: str, message: Any, event: Any) -> Any:
             now = time.monotonic()
@@ -71,7 +71,7 @@ def create_app() -> Flask:
     @app.get("/stream/batches")
     @events.stream("metrics:*")
     def batches() -> Callable[..., Any]:
-        """Ten at a time, or what there is after five seconds."""
+        """Send ten messages at a time, or fewer after five seconds."""
 
         def gather(messages: Any) -> Iterator[Any]:
             while True:
@@ -89,7 +89,7 @@ def create_app() -> Flask:
     @app.get("/stream/urgent")
     @events.stream("metrics:*")
     def urgent() -> Callable[..., Any]:
-        """What has a priority of 5 or more."""
+        """Send only messages with a priority of 5 or more."""
 
         def on_message(channel: str, message: Any, event: Any) -> Any:
             return _named(channel, message) if message["priority"] >= 5 else None
@@ -99,12 +99,12 @@ def create_app() -> Flask:
     @app.get("/stream/clock")
     @events.poll(interval=1.0, shared=True)
     def clock() -> Callable[..., Any]:
-        """Computed, not emitted: once a second for all clients of a worker."""
+        """Compute a value once a second, for all clients of a worker; nothing is emitted."""
         return lambda event: {"time": time.strftime("%H:%M:%S"), "streams": events.hub.streams}
 
     @app.errorhandler(BrokerError)
     def away(error: BrokerError) -> Any:
-        # What it says of our Redis is for the log, and not for the client.
+        # The error's text may describe our Redis, so it goes into the log and not to the client.
         app.logger.error("%s", error)
         return {"error": "Redis is away, try again later."}, 503
 

@@ -1,4 +1,4 @@
-"""Jobs: progress while one runs, and a stream that ends with it."""
+"""Jobs: a stream shows the progress of a job, and ends when the job is done."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ def create_app() -> Flask:
     @app.post("/jobs")
     def start() -> Any:
         job_id = secrets.token_hex(4)
-        # Fails while Redis is away: then there is no job.
+        # The first event comes before the job, so that no job starts while Redis is away.
         emit(job_id, "running", 0, "waiting")
-        # Celery or the like would run this elsewhere, and emit with an `Emitter`.
+        # In production Celery or the like runs the job, and emits with an `Emitter`.
         threading.Thread(target=work, args=(app, job_id), daemon=True).start()
         return {"id": job_id, "stream": url_for("progress", job_id=job_id)}, 202
 
     @app.get("/jobs/<job_id>/stream")
     @events.stream("job:{job_id}:progress", backlog=1)
     def progress(job_id: str) -> Callable[..., Any]:
-        """Where the job is, then each step; a page that comes late sees the last one, too."""
+        """Stream the last known step, also to a page that opens late, and then each new one."""
 
         def on_message(channel: str, message: Any, event: Any) -> Any:
             if message["status"] in FINAL:
                 event.message({**message, "percent": 100})
-                return False  # for good: the browser does not come back
+                return False  # ends the stream for good, so the browser does not reconnect
             return message
 
         return on_message
 
     @app.errorhandler(BrokerError)
     def away(error: BrokerError) -> Any:
-        # What it says of our Redis is for the log, and not for the client.
+        # The error's text may describe our Redis, so it goes into the log and not to the client.
         app.logger.error("%s", error)
         return {"error": "Redis is away, try again later."}, 503
 
@@ -75,7 +75,7 @@ def work(app: Flask, job_id: str) -> None:
                 with app.app_context():
                     return emit(job_id, status, percent, message)
             except BrokerError as error:
-                # The job waits, or its page would never see the end.
+                # The job waits for Redis, because its page needs the last event.
                 app.logger.warning("Job %s: %s", job_id, error)
                 time.sleep(1)
 

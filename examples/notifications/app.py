@@ -1,4 +1,4 @@
-"""Notifications: each user's stream is the user's own."""
+"""Notifications: each user has a private stream, which the view refuses to others."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def create_app() -> Flask:
 
     @app.post("/login")
     def login() -> Any:
-        # Stands in for a real login: whoever says a name is believed.
+        # This stands in for a real login; it believes every name.
         session["user"] = request.form["user"].strip() or abort(400, "A name is needed.")
         return redirect(url_for("index"))
 
     @app.get("/stream/<user>")
     @events.stream("user:{user}:notifications", backlog=20)
     def stream(user: str) -> Callable[..., Any]:
-        """Runs before the first byte: nobody hears what is not for them."""
+        """Refuse other users; this runs before the stream sends its first byte."""
         if "user" not in session:
             abort(401)
         if session["user"] != user:
@@ -49,7 +49,7 @@ def create_app() -> Flask:
 
     @app.post("/notify/<user>")
     def notify(user: str) -> Any:
-        """Send a notification; any other part of the application would do the same."""
+        """Send a notification; every other part of the application can emit it the same way."""
         sender = session.get("user") or abort(401)
         body = request.get_json()
         text = body.get("text") if isinstance(body, dict) else None
@@ -60,7 +60,7 @@ def create_app() -> Flask:
 
     @app.errorhandler(BrokerError)
     def away(error: BrokerError) -> Any:
-        # What it says of our Redis is for the log, and not for the client.
+        # The error's text may describe our Redis, so it goes into the log and not to the client.
         app.logger.error("%s", error)
         return {"error": "Redis is away, try again later."}, 503
 

@@ -1,4 +1,4 @@
-"""python notify.py USER TEXT: a notification from outside of Flask, as a cron job would send it."""
+"""`python notify.py USER TEXT`: send a notification without Flask, as a cron job would."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from flask_redis_events import BrokerError, Emitter
 
 
 def main(user: str, text: str) -> None:
+    """Emit one notification; exit with an error if Redis cannot be reached."""
     emitter = Emitter(
         os.environ.get("REDIS_EVENTS_URL", "redis://localhost:6379/0"),
         prefix=os.environ.get("REDIS_EVENTS_PREFIX", "events:"),

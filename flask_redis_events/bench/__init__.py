@@ -1,7 +1,8 @@
 """`python -m flask_redis_events bench URL`: many browsers in one process.
 
-It opens streams, counts what they are sent and says how late that came.  Plain epoll, plain
-sockets: it must cost less than the server that it measures, and needs neither gevent nor Flask.
+The load generator opens streams, counts the messages that they receive, and reports how late these
+arrive.  It must cost less than the server that it measures, so it runs on epoll and plain sockets,
+without gevent and Flask.
 """
 
 from __future__ import annotations

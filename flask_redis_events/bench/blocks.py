@@ -1,16 +1,18 @@
-"""Counting the blocks of a stream in pieces that are cut anywhere.  Pure: bytes in, numbers out.
+"""Counts the messages of a stream, in pieces that are cut anywhere.  Pure: bytes in, numbers out.
 
-A load client reads far more than it can parse.  So the common piece, whole messages of one data
-line each, is counted by searching it twice; only what looks different is taken apart.  The frames
-of chunked HTTP stay in: none of their bytes look like a block's end, and as a line of their own
-they are no field.
+One process plays thousands of browsers, so it has no time to parse all that they receive.  Most
+pieces consist of whole messages with one data line each; these are counted with `bytes.count`, and
+only other pieces are parsed.
+
+The chunk sizes of HTTP's chunked coding remain in the bytes.  They do no harm: none looks like the
+end of a block, and a size on a line of its own is a field that SSE ignores.
 """
 
 from __future__ import annotations
 
 import re
 
-#: Named events in which this project's streams speak of themselves: no messages.
+#: The names of control frames, which are not counted as messages.
 CONTROL = frozenset({b"ready", b"heartbeat", b"reset", b"reconnect", b"end"})
 
 _ID = re.compile(rb"(?:\A|\n)id: ?([^\r\n]*)")
@@ -18,28 +20,29 @@ _LAST_CHUNK = re.compile(rb"(?:\A|\r\n)0\r\n\r\n\Z")
 
 
 class Blocks:
-    """What has come of one response's body."""
+    """The body of one response, as far as it has arrived."""
 
     __slots__ = ("_end", "_last", "_rest", "_whole", "chunked", "controls", "over", "retry")
 
     def __init__(self, *, chunked: bool) -> None:
         self.chunked = chunked
-        #: The body has ended as its framing says.
+        #: Whether the last chunk has arrived, so that the body is complete.
         self.over = False
-        #: How many control frames there were.
+        #: How many control frames have arrived.
         self.controls = 0
         #: The reconnection time that the server asked for, in seconds.
         self.retry: float | None = None
-        #: What ends a block here: an empty line, in the server's own line ends.
+        #: The empty line that ends a block, in this server's line ends.
         self._end = b"\n\n"
-        #: What a piece ends with that is cut between two blocks.
+        #: The end of a piece that is cut between two blocks; b"" until the line ends are known.
         self._whole = b""
+        #: The beginning of a block whose end has not arrived.
         self._rest = b""
-        #: The last piece that had an id.
+        #: The last piece in which there was an id.
         self._last = b""
 
     def take(self, data: bytes) -> int:
-        """Return how many messages these bytes complete; what follows them waits for more."""
+        """Return how many messages these bytes complete; keep the beginning of a further block."""
         if self._rest:
             data = self._rest + data
             self._rest = b""
@@ -50,19 +53,20 @@ class Blocks:
         if b"id:" in data:
             self._last = data
         blocks = data.count(self._end)
-        # As many blocks as data lines: one each.  An id alone would have to meet a block of two
-        # lines in the same piece for this to be wrong.
+        # With as many blocks as data lines, each block has one.  That is wrong only if a block
+        # without data and a block with two data lines are in the same piece, which is rare enough.
         if blocks == data.count(b"data:") and b"event:" not in data and b"retry:" not in data:
             return blocks
         return self._parse(data)
 
     @property
     def last_id(self) -> str:
-        """What the browser would send back as `Last-Event-ID`."""
+        """The value that a browser would send as `Last-Event-ID`."""
         found: list[bytes] = _ID.findall(self._last)
         return found[-1].decode("latin-1") if found else ""
 
     def _learn(self, data: bytes) -> None:
+        """Find out the server's line ends from the first empty line."""
         for end in (b"\r\n\r\n", b"\n\n"):
             if end in data:
                 self._end = end
@@ -70,6 +74,7 @@ class Blocks:
                 return
 
     def _without_last_chunk(self, data: bytes) -> bytes:
+        """Remove the chunk of size 0 that ends a body (RFC 9112, section 7.1), and note the end."""
         found = _LAST_CHUNK.search(data)
         if found is None:
             return data
@@ -77,7 +82,7 @@ class Blocks:
         return data[: found.start()] + (b"\r\n" if found.start() else b"")
 
     def _cut(self, data: bytes) -> bytes:
-        """Return the whole blocks; what follows them is kept, unless it only ends a chunk."""
+        """Return the whole blocks; keep the bytes after them, unless these only end a chunk."""
         if not self._whole:
             self._learn(data)
         end = data.rfind(self._end)
@@ -88,6 +93,7 @@ class Blocks:
         return data[:end]
 
     def _parse(self, data: bytes) -> int:
+        """Count the messages block by block, and note control frames and `retry`."""
         messages = 0
         for block in data.split(self._end)[:-1]:
             has_data, name = False, b""

@@ -1,4 +1,4 @@
-"""One browser: a connection, what has come on it, and what it would resume from."""
+"""One simulated browser: its connection, the stream on it, and the id from which it resumes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import socket
 from .blocks import Blocks
 from .target import Target
 
-#: A server that does not say when to come back: what browsers take.
+#: Seconds before a client reconnects if the server sends no `retry`, as in most browsers.
 RETRY = 3.0
-#: Bytes that a response's head may have.
+#: The most bytes of a response's head.
 HEAD = 64 * 1024
 
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
@@ -18,7 +18,7 @@ _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked *\r\n", re.IGNORECASE)
 
 
 class BadAnswer(Exception):
-    """The server's answer is no stream; `status` is None where it is not even HTTP."""
+    """The server's answer is not a stream; `status` is None if it is not HTTP either."""
 
     def __init__(self, status: int | None) -> None:
         super().__init__(status)
@@ -26,7 +26,7 @@ class BadAnswer(Exception):
 
 
 class Client:
-    """What the load knows of one client, over its connections."""
+    """The state of one client, over all its connections; times are of `time.monotonic()`."""
 
     __slots__ = (
         "_controls",
@@ -52,23 +52,25 @@ class Client:
         self.target = target
         self.sampled = sampled
         self.last_event_id = last_event_id
-        #: Whether it had a stream before.
+        #: Whether the client has ever had a stream.
         self.opened = False
-        #: Whether it is not to come back.
+        #: Whether the server has told the client not to reconnect.
         self.done = False
         self.retry = RETRY
         self.sock: socket.socket | None = None
         self.connected = False
         self.head = b""
-        #: The stream, once its head is there.
+        #: The body of the response, once the head has arrived.
         self.blocks: Blocks | None = None
         self.asked_at = 0.0
+        #: When the client last received messages; 0.0 before the first ones on this connection.
         self.heard_at = 0.0
+        #: Control frames on earlier connections.
         self._controls = 0
 
     @property
     def controls(self) -> int:
-        """How many control frames it was sent."""
+        """How many control frames the client has received."""
         return self._controls + (self.blocks.controls if self.blocks is not None else 0)
 
     def begin(self, sock: socket.socket, now: float) -> None:
@@ -81,9 +83,9 @@ class Client:
         self.heard_at = 0.0
 
     def take_head(self, data: bytes) -> bytes | None:
-        """Take bytes of the head; return the first ones of the body, or None while more are needed.
+        """Take bytes of the head; return the body's first bytes, or None while the head goes on.
 
-        Raises `BadAnswer`.
+        Raises `BadAnswer` unless the status is 200.
         """
         self.head += data
         head, ended, body = self.head.partition(b"\r\n\r\n")
@@ -98,7 +100,7 @@ class Client:
         return body
 
     def end(self) -> None:
-        """Close the connection, and remember where it got to."""
+        """Close the connection, and keep the last id and `retry` for the next one."""
         if self.sock is not None:
             self.sock.close()
             self.sock = None

@@ -1,4 +1,4 @@
-"""The command: what it takes, what it prints, how it exits."""
+"""The `bench` command: its arguments, its output and its exit status."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from .progress import Progress
 from .target import Target
 
 EPILOG = """\
-A message with a time in its data, {"t": <seconds, Unix or monotonic>}, is timed from there to its
-arrival: events.emit("orders", {"t": time.time()}).  Others are counted.
+The latency of a message is measured if its data has the time at which it was emitted:
+{"t": <seconds, Unix or monotonic>}, as in events.emit("orders", {"t": time.time()}).
+Other messages are only counted.
 """
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `bench` with its arguments; return the exit status: 1 if a stream failed."""
+    """Run `bench`; return the exit status: 1 if a stream failed, 2 if the load cannot begin."""
     arguments = _parser().parse_args(argv)
     try:
         targets = [Target.of(url, arguments.header) for url in arguments.url]
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
         return 2
     room = limits.allow_files(arguments.clients)
     if room < arguments.clients:
-        print(f"bench: only {room} files may be open: see `ulimit -n`.", file=sys.stderr)
+        print(f"bench: only {room} streams can be open: raise `ulimit -n`.", file=sys.stderr)
         return 2
     figures = _measure(targets, arguments, Progress())
     print(figures.as_json() if arguments.json else figures.as_table())
@@ -37,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measure(targets: list[Target], arguments: argparse.Namespace, progress: Progress) -> Figures:
+    """Open the streams, count, and return the figures; Ctrl-C ends both early, with figures."""
     wanted = arguments.clients
     with Load(
         *targets,
@@ -68,18 +70,18 @@ def _measure(targets: list[Target], arguments: argparse.Namespace, progress: Pro
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m flask_redis_events bench",
-        description="Open streams as so many browsers would, and count what they are sent.",
+        description="Open streams as many browsers would, and count their messages.",
         epilog=EPILOG,
     )
     add = parser.add_argument
-    add("url", metavar="URL", nargs="+", help="a stream, as http://host:port/path")
-    add("-c", "--clients", type=_count, default=100, metavar="N", help="how many (100)")
-    add("--seconds", type=_seconds, default=10.0, metavar="S", help="how long to count (10)")
-    add("--rate", type=_seconds, metavar="R", help="streams to open a second (as fast as it goes)")
-    add("--timeout", type=_seconds, default=60.0, metavar="S", help="how long to open (60)")
-    add("-H", "--header", action="append", default=[], metavar="LINE", help="a header to send")
-    add("--last-event-id", action="append", default=[], metavar="ID", help="where to resume from")
-    add("--no-reconnect", action="store_true", help="leave a stream that has ended ended")
+    add("url", metavar="URL", nargs="+", help="a stream's address: http://host:port/path")
+    add("-c", "--clients", type=_count, default=100, metavar="N", help="streams to open (100)")
+    add("--seconds", type=_seconds, default=10.0, metavar="S", help="seconds to count for (10)")
+    add("--rate", type=_seconds, metavar="R", help="streams to open a second (no limit)")
+    add("--timeout", type=_seconds, default=60.0, metavar="S", help="seconds to open them in (60)")
+    add("-H", "--header", action="append", default=[], metavar="LINE", help="a request header")
+    add("--last-event-id", action="append", default=[], metavar="ID", help="the id to resume from")
+    add("--no-reconnect", action="store_true", help="do not reopen streams that end")
     add("--json", action="store_true", help="print JSON")
     return parser
 

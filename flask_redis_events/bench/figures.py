@@ -1,4 +1,4 @@
-"""What a load comes to: counted, sampled, and told as JSON or as a table."""
+"""The figures of a load: counted and sampled while it runs, then shown as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-#: How many are kept of each kind.
+#: How many times of each kind are kept.
 SAMPLES = 200_000
 
 _TIME = re.compile(rb'"t": ?([0-9]{1,12}(?:\.[0-9]{1,9})?)')
@@ -18,7 +18,7 @@ _TIME = re.compile(rb'"t": ?([0-9]{1,12}(?:\.[0-9]{1,9})?)')
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A distribution, in seconds; `count` is how many were looked at."""
+    """A distribution of times, in seconds; `count` is the number of samples."""
 
     count: int
     p50: float
@@ -27,7 +27,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread | None:
-        """Return None for nothing."""
+        """Return the distribution of values; None if there are none."""
         ordered = sorted(values)
         if not ordered:
             return None
@@ -36,18 +36,19 @@ class Spread:
     def __str__(self) -> str:
         parts = [("p50", self.p50), ("p99", self.p99), ("max", self.highest)]
         shown = ", ".join(f"{name} {duration(value)}" for name, value in parts)
-        return f"{shown} ({self.count:,} looked at)"
+        return f"{shown} ({self.count:,} samples)"
 
 
 def _nearest(ordered: list[float], rank: float) -> float:
+    """Return the value at a rank from 0 to 1; unlike a mean, it is one of the values."""
     return ordered[min(len(ordered) - 1, int(rank * len(ordered)))]
 
 
 class Samples:
-    """Times of some of the clients, in seconds; the newest are kept."""
+    """Times of the sampled clients, in seconds; the newest are kept."""
 
     def __init__(self) -> None:
-        #: From asking to the response's head.
+        #: From the request to the response's head.
         self.openings: deque[float] = deque(maxlen=SAMPLES)
         #: From the time in a message to its arrival.
         self.latencies: deque[float] = deque(maxlen=SAMPLES)
@@ -55,19 +56,23 @@ class Samples:
         self.intervals: deque[float] = deque(maxlen=SAMPLES)
 
     def hear(self, data: bytes, before: float) -> float:
-        """Take the times from what just arrived; return when that was, for the next call."""
+        """Record the times of messages that have just arrived.
+
+        `before` is the time that the client's last call returned, 0 for its first.
+        """
         now, unix = time.monotonic(), time.time()
         if before:
             self.intervals.append(now - before)
         for text in _TIME.findall(data):
             sent = float(text)
-            # The two clocks are decades apart, except on a machine that has run as long.
+            # `t` is of the clock to which it is close.  Unix and monotonic time are decades apart,
+            # because the monotonic clock begins when the machine starts.
             self.latencies.append(unix - sent if abs(unix - sent) < 1e6 else now - sent)
         return now
 
 
 def duration(seconds: float) -> str:
-    """Write a duration for people."""
+    """Write a duration in the unit that people read most easily."""
     if seconds < 0.001:
         return f"{seconds * 1e6:.0f} µs"
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
@@ -75,16 +80,16 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """One load; durations are in seconds."""
+    """The figures of one load; durations are in seconds."""
 
     clients: int
-    #: How many ever had a stream, and how many had one at the end.
+    #: How many clients ever had a stream, and how many had one at the end.
     opened: int
     open_at_end: int
-    #: How long the opening took, over all and for each client.
+    #: How long it took to open all streams, and how long for each client.
     opening_seconds: float
     opening: Spread | None
-    #: How long was counted, after the opening.
+    #: How long messages were counted after the opening.
     seconds: float
     messages: int
     messages_while_opening: int
@@ -92,11 +97,11 @@ class Figures:
     received_bytes: int
     #: From the time in the message (`{"t": …}`) to its arrival here.
     latency: Spread | None
-    #: Between two pieces that one client was sent.
+    #: From one arrival of messages to the next at the same client.
     interval: Spread | None
     reconnections: int
     errors: Mapping[str, int] = field(default_factory=dict)
-    #: CPU seconds of this very process while it counted.
+    #: CPU seconds that the load generator itself used while it counted.
     own_cpu: float = 0.0
 
     @property
@@ -116,7 +121,7 @@ class Figures:
             ("received", f"{self.received_bytes / 1e6:,.1f} MB"),
             ("control frames", f"{self.control_frames:,}"),
             ("latency", str(self.latency) if self.latency else 'no {"t": …} in the messages'),
-            ("between two", str(self.interval) if self.interval else "–"),
+            ("interval", str(self.interval) if self.interval else "–"),
             ("reconnections", f"{self.reconnections:,}"),
             ("errors", self._errors()),
             ("this client", f"{100 * self.own_cpu / (self.seconds or 1):.0f} % of a core"),
@@ -135,10 +140,10 @@ class Figures:
 
 
 class Tally:
-    """What is counted while it goes on."""
+    """The counts of a load that is running."""
 
     def __init__(self) -> None:
-        #: How many clients ever had a stream, and how long it took until the last one did.
+        #: How many clients ever had a stream, and how long it took to open them all.
         self.opened = 0
         self.opening_seconds = 0.0
         self.messages = 0
@@ -150,13 +155,13 @@ class Tally:
         self.mark()
 
     def mark(self) -> None:
-        """Let rates count from here."""
+        """Begin the period over which rates are computed."""
         self._messages_before = self.messages
         self._started = time.monotonic()
         self._started_cpu = time.process_time()
 
     def reset(self, controls: int) -> None:
-        """Let everything but the opening count from here, where there were so many controls."""
+        """Set all counts but the opening's to 0; `controls` is the number of control frames."""
         self.messages = self.received_bytes = self.reconnections = 0
         self._controls_before = controls
         self.errors.clear()
@@ -165,7 +170,7 @@ class Tally:
         self.mark()
 
     def figures(self, clients: int, *, open_at_end: int, controls: int) -> Figures:
-        """Return the figures; `controls` is how many control frames there were ever."""
+        """Return the figures; `controls` is the number of control frames since the start."""
         return Figures(
             clients=clients,
             opened=self.opened,

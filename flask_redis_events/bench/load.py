@@ -1,4 +1,4 @@
-"""All clients of one load, on one epoll."""
+"""A load: many simulated browsers in one thread, on one epoll."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .client import BadAnswer, Client
 from .figures import Figures, Tally
 from .target import Target
 
-#: Bytes of one read.
+#: The most bytes of one read.
 PIECE = 16 * 1024
-#: Clients that are looked at closely, at most: all are counted, these are timed.
+#: The most clients whose messages are timed; the messages of all clients are counted.
 SAMPLED = 100
 
 
 class Load:
-    """Clients of one target, or of several in turn; a context manager.
+    """The clients of one target, or of several in turn; a context manager.
 
-    `last_event_ids` are what they come back with, in turn; `reconnect` as a browser does.
-    Open some, wait until they are open, `run`, and take the figures.
+    `connect` opens streams, `run` counts their messages, `figures` returns the counts.  The clients
+    resume from `last_event_ids`, in turn; with `reconnect` they reopen streams, as browsers do.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Load:
     ) -> None:
         self.clients: list[Client] = []
         self.tally = Tally()
-        #: How many have a stream, and how many are asked for and not answered.
+        #: How many clients have a stream, and how many wait for the answer to a request.
         self.open = 0
         self.unanswered = 0
         self._targets = targets
@@ -50,17 +50,17 @@ class Load:
         self._ports = limits.ports()
         self._epoll = select.epoll()
         self._by_fd: dict[int, Client] = {}
-        #: When who comes back.
+        #: A heap of (time of the next attempt, index) of clients that will reconnect.
         self._away: list[tuple[float, int]] = []
 
     @property
     def messages(self) -> int:
-        """How many came so far, over all clients."""
+        """How many messages all clients have received."""
         return self.tally.messages
 
     @property
     def over(self) -> bool:
-        """Whether nobody has a stream, waits for one, or is to come back."""
+        """Whether no client has a stream, waits for one, or will reconnect."""
         return not (self.open or self.unanswered or self._away)
 
     # -- opening -----------------------------------------------------------------------------------
@@ -75,10 +75,10 @@ class Load:
         wait: bool = True,
         tell: Callable[[], None] = lambda: None,
     ) -> bool:
-        """Open so many more streams; say whether all of them are open within `timeout` seconds.
+        """Open `count` more streams; say whether all of them are open within `timeout` seconds.
 
-        `rate`: streams a second; `at_once`: how many may be unanswered.  `wait=False` returns once
-        all have asked: some servers send no head before their first message.
+        `rate` limits the streams opened in a second, `at_once` the unanswered requests.  Some
+        servers send no head before their first message, so `wait=False` waits for no answers.
         """
         self._stride = max(1, (len(self.clients) + count) // self._sampled)
         started = time.monotonic()
@@ -94,7 +94,7 @@ class Load:
                     self._add()
             elif self._settled(wait):
                 break
-            # With something left to ask for, answers are only looked at.
+            # While requests remain to be sent, a turn hardly waits for answers.
             self.turn(0.01 if asked == goal or rate is not None else 0.0005)
             tell()
         self.tally.opening_seconds = time.monotonic() - started
@@ -143,7 +143,7 @@ class Load:
         until: Callable[[], bool] = lambda: False,
         tell: Callable[[], None] = lambda: None,
     ) -> bool:
-        """Count for so many seconds, or until a condition; say whether it came true."""
+        """Count for some seconds, or until a condition is true; say whether it became true."""
         end = time.monotonic() + seconds
         while not until():
             left = end - time.monotonic()
@@ -154,7 +154,7 @@ class Load:
         return True
 
     def turn(self, timeout: float) -> None:
-        """Take what there is; wait for it `timeout` seconds at most."""
+        """Handle the events that are ready; wait up to `timeout` seconds for the first."""
         if self._away:
             timeout = self._come_back(timeout)
         by_fd = self._by_fd
@@ -175,7 +175,7 @@ class Load:
         sock = client.sock
         assert sock is not None
         try:
-            # A request fits into the buffer of a fresh connection.
+            # The send buffer of a new connection is empty, so it takes the whole request.
             sock.send(client.target.ask(client.last_event_id))
         except OSError as error:
             self._lose(client, _name(error))
@@ -213,7 +213,7 @@ class Load:
         try:
             body = client.take_head(data)
         except BadAnswer as answer:
-            # What a browser does: 204 is the end, and anything else that is not 200 is too.
+            # Like a browser, a client gives up after any status but 200; 204 is no error.
             client.done = True
             known = {204: None, None: "no HTTP"}
             self._lose(client, known.get(answer.status, f"status {answer.status}"))
@@ -232,7 +232,7 @@ class Load:
             self._count(client, client.blocks, body)
 
     def _lose(self, client: Client, error: str | None) -> None:
-        """Take note of a stream's end; the browser comes back, unless it was told not to."""
+        """Note that a stream has ended; plan the reconnection, unless the server refused it."""
         if client.blocks is not None:
             self.open -= 1
         else:
@@ -240,7 +240,7 @@ class Load:
         if error is not None:
             self.tally.errors[error] += 1
         if client.sock is not None:
-            # Closing takes it off the epoll too.
+            # `client.end` closes the socket, and the kernel then removes it from the epoll.
             self._by_fd.pop(client.sock.fileno(), None)
         client.end()
         if self._reconnect and not client.done:
@@ -249,11 +249,11 @@ class Load:
     # -- figures -----------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Count from here."""
+        """Set all counts but those of the opening to 0."""
         self.tally.reset(sum([client.controls for client in self.clients]))
 
     def figures(self) -> Figures:
-        """Return what there was since the start, or since `reset`; rates are after the opening."""
+        """Return the counts since the start or the last `reset`; rates exclude the opening."""
         controls = sum([client.controls for client in self.clients])
         return self.tally.figures(len(self.clients), open_at_end=self.open, controls=controls)
 

@@ -1,4 +1,4 @@
-"""A bar that grows, on standard error, where that is a terminal."""
+"""A progress bar on standard error, if that is a terminal."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import sys
 import time
 from typing import TextIO
 
-#: Seconds between two pictures.
+#: The least seconds between two drawings.
 EVERY = 0.25
 
 
 class Progress:
-    """One line that is drawn over itself."""
+    """One line of the terminal, which each drawing overwrites."""
 
     def __init__(self, out: TextIO = sys.stderr, *, shown: bool | None = None) -> None:
         self._out = out
@@ -20,7 +20,7 @@ class Progress:
         self._drawn_at = 0.0
 
     def draw(self, name: str, part: float, text: str) -> None:
-        """Show how much is done, from 0 to 1, four times a second at most."""
+        """Show a bar for `part`, from 0 to 1, between a name and a text."""
         now = time.monotonic()
         if not self._shown or now - self._drawn_at < EVERY:
             return
@@ -32,7 +32,7 @@ class Progress:
         self._out.flush()
 
     def clear(self) -> None:
-        """Leave the line empty for what follows."""
+        """Empty the line, so that other output can begin on it."""
         if self._shown:
             self._out.write("\r\033[K")
             self._out.flush()

@@ -1,4 +1,8 @@
-"""The Redis side: publish, read, replay.  `open_broker` is the one door to it."""
+"""Redis' side: publish messages, read them from pub/sub, replay them from history.
+
+`open_broker` is the only door to it.  The rest of the package knows the `Broker` protocol, and
+knows nothing of redis-py.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,11 @@ __all__ = ["Broker", "open_broker"]
 def open_broker(
     url: str, *, prefix: str, history: int, history_ttl: float, client: object = None
 ) -> Broker:
-    """Make the broker that a URL (or a redis-py client's settings) calls for; connects nothing."""
+    """Make the broker that the URL's scheme selects; no connection is made yet.
+
+    `history` is in messages for each channel, `history_ttl` in seconds.  `client` is a redis-py
+    client whose connection settings are used in place of the URL.
+    """
     if client is None and url.startswith("memory:"):
         return MemoryBroker.named(url, prefix=prefix, history=history, history_ttl=history_ttl)
     return RedisBroker(url, prefix=prefix, history=history, history_ttl=history_ttl, client=client)

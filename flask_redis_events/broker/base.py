@@ -1,4 +1,9 @@
-"""What the hub asks of a broker, whichever it is."""
+"""The protocol between the hub and a broker, and the rule that judges a cursor.
+
+A broker only reports what it found of each channel's history.  Whether a client's cursor is covered
+by that is decided here, so that Redis and memory:// make the same promise.  This module does no
+I/O and reads no clock.
+"""
 
 from __future__ import annotations
 
@@ -11,59 +16,71 @@ from ..wire import Message, Position
 
 
 class Delivery(NamedTuple):
-    """A message, and the subscription through which it came."""
+    """One copy of a message, with the subscription that delivered it.
 
+    Redis sends a message once for its channel's exact name, and once more for each subscribed
+    pattern that matches the name.
+    """
+
+    #: The exact channel or the pattern that was subscribed to.
     via: Channel
     message: Message
 
 
 class Acknowledgement(NamedTuple):
-    """Redis confirms a subscription: what is published from here on arrives."""
+    """Redis has confirmed a subscription, so every message published from now on arrives."""
 
     channel: Channel
 
 
 class Refusal(NamedTuple):
-    """Redis does not let its user hear one of these channels: it has subscribed to none."""
+    """Redis' ACL has refused one SUBSCRIBE command.
+
+    The ACL may forbid only one of these channels, but the command subscribed to none of them.
+    """
 
     channels: list[Channel]
 
 
 class Pong(NamedTuple):
-    """The connection answered a ping."""
+    """Redis has answered a ping."""
 
 
 Received = Delivery | Acknowledgement | Refusal | Pong
 
 
 class Held(NamedTuple):
-    """What a broker found of one channel's history."""
+    """The part of one channel's history that a broker found."""
 
     channel: str
-    #: In order; after the cursor, where there is one.
+    #: Ordered by id; only messages after the cursor, if the replay was given one.
     messages: Sequence[Message]
-    #: Whether the history is there at all: it goes when it expires, or is evicted.
+    #: Whether Redis still has a history of this channel.  Redis deletes it after the TTL, and may
+    #: evict it earlier, when memory is short.
     exists: bool = True
-    #: When its last message was kept, as far as is known.
+    #: When the channel's last message was kept, to the millisecond.  None if the broker does not
+    #: know; it is only needed where the history is gone.
     latest: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """History as it stood at one moment."""
+    """History as it stood at one moment, and whether it covers the cursor."""
 
-    #: The last id given out at that moment: what follows it comes live.
+    #: The last id given out at that moment; newer messages arrive live.
     clock: Position
-    #: What came after the cursor on all the channels asked for, in order.
+    #: The messages after the cursor, on all the channels asked for, ordered by id.
     messages: list[Message]
-    #: Why messages between the cursor and a position are gone, by channel ("" for all of them).
+    #: Channel -> (position, reason): messages after the cursor and up to the position are gone.
+    #: The channel "" stands for all channels.
     lost: Mapping[str, tuple[Position, str]]
-    #: The last message that is known to have been lost with another master.
+    #: The last message that is known to have been lost in a failover, in which a replica without
+    #: that message became the master.
     forked: Position | None = None
 
     @property
     def reason(self) -> str | None:
-        """Why the cursor is not covered, or None."""
+        """One reason why the cursor is not covered; None if it is."""
         return next((reason for _, reason in self.lost.values()), None)
 
 
@@ -78,17 +95,25 @@ def snapshot(
     patterns: bool = False,
     forked: Position | None = None,
 ) -> Snapshot:
-    """Merge what was found, and judge whether the cursor `after` is covered by it.
+    """Merge the channels' histories, and judge whether they cover the cursor `after`.
 
-    `horizon` is the moment, a TTL ago, from which on a missing history proves silence.
+    A cursor is covered if no message that followed it is missing.  Without a cursor, return the
+    `last` newest messages.
+
+    `created` is the position at which Redis' clock began.  `horizon` is the moment one TTL ago: a
+    message that was kept after it cannot have expired, so a history that does not exist proves
+    that the channel has been silent since the horizon, but says nothing of the time before.
     """
     found = list(held)
+    # History has an id for every message; `or created` only satisfies the type checker.
     messages = sorted((m for one in found for m in one.messages), key=lambda m: m.id or created)
     if after is None:
         return Snapshot(clock, messages[-last:] if last else [], {})
     if after > clock:
+        # Redis gave this id out, and has lost the time since, as when a lagging replica takes over.
         return Snapshot(clock, [], {"": (after, "rolled back")})
     if after < created:
+        # The clock is younger than the cursor, so all of Redis' data was deleted in between.
         return Snapshot(clock, messages, {"": (created, "flushed")})
     lost: dict[str, tuple[Position, str]] = {}
     if forked is not None and after < forked:
@@ -98,58 +123,74 @@ def snapshot(
         if verdict is not None:
             lost[one.channel] = verdict
     if patterns and after < horizon:
-        # Whole channels that matched may have come and gone since.
+        # A pattern only finds channels that still exist; others may have been created and expired.
         lost[""] = (horizon, "expired")
     return Snapshot(clock, messages, lost, forked)
 
 
 def _judge(one: Held, after: Position, horizon: Position) -> tuple[Position, str] | None:
+    """Return the position up to which the channel has lost messages, and why; None if none are."""
     if one.messages:
+        # The first message names its predecessor.  If that is newer than the cursor, it is missing:
+        # the history's length limit has deleted it, or Redis had evicted the history before.
         prev = one.messages[0].prev
         return (prev, "trimmed") if prev is not None and prev > after else None
     if one.exists:
+        # Nothing newer than the cursor was kept.
         return None
+    # Within its TTL a key can only disappear by eviction (or by hand).
     if one.latest is not None and one.latest.ms > max(after, horizon).ms:
         return one.latest, "evicted"
     return (horizon, "expired") if after < horizon else None
 
 
 class Feed(Protocol):
-    """One pub/sub connection.  Only its reader reads; anyone may (un)subscribe or close."""
+    """One pub/sub connection.
+
+    Only the worker's reader calls `read`; any greenlet or thread may call the other methods.
+    """
 
     def subscribe(self, channels: Collection[Channel]) -> None:
-        """Ask for channels; an acknowledgement each follows, or a refusal of some of them."""
+        """Request channels; `read` returns the answers.
+
+        They are an `Acknowledgement` for each channel, or a `Refusal` for all channels of one
+        command.
+        """
 
     def unsubscribe(self, channels: Collection[Channel]) -> None:
-        """Give channels up."""
+        """Give channels up; messages that are already under way still arrive."""
 
     def read(self, timeout: float) -> list[Received]:
-        """Wait for something and return all that is ready; [] when `timeout` seconds pass."""
+        """Wait up to `timeout` seconds, then return everything that is ready, or []."""
 
     def ping(self) -> None:
-        """Ask for a `Pong`."""
+        """Send a ping, which Redis answers with a `Pong`."""
 
     def close(self) -> None:
-        """End the connection; a waiting `read` raises `BrokerError`."""
+        """End the connection, so that a waiting `read` raises `BrokerError`; idempotent."""
 
 
 class Broker(Protocol):
-    """Where messages go and come from.  Every method may raise `BrokerError`."""
+    """Publishes messages, and replays those it keeps.  Every method may raise `BrokerError`."""
 
-    #: Whether messages get ids and are kept.
+    #: Whether messages get ids, and are kept unless they are transient.
     numbered: bool
-    #: Seconds that a channel's history outlives its last message.
+    #: How many seconds a channel's history outlives its last message.
     history_ttl: float
 
     def publish(
         self, channel: str, frame: bytes, *, persist: bool = True, key: str | None = None
     ) -> Position | None:
-        """Send a frame to everyone who listens; return its id (None without history)."""
+        """Publish a frame on a channel; return its id, or None without history.
+
+        `persist=False` makes the message transient, so that history does not keep it.  `key` names
+        the value that the message updates, for streams with `overflow="latest"`.
+        """
 
     def publish_many(
         self, messages: Iterable[tuple[str, bytes]], *, persist: bool = True
     ) -> list[Position | None]:
-        """Send frames to channels, in order and in one go."""
+        """Publish (channel, frame) pairs in order and in one round trip; return their ids."""
 
     def replay(
         self,
@@ -159,14 +200,15 @@ class Broker(Protocol):
         last: int = 0,
         witness: Message | None = None,
     ) -> Snapshot:
-        """Read what came after a position, or else the last few messages, in one snapshot.
+        """Read the messages after a position, or else the `last` newest, in one atomic snapshot.
 
-        `witness`: a kept message that was seen; where it is missing, what came up to it was lost
-        with another master, and whoever has not come so far is told.
+        `witness` is a kept message that this worker has received.  If the history goes back that
+        far and lacks it, Redis has lost messages up to it in a failover.  The snapshot's `forked`
+        then names it, so that clients which have not received these messages are sent `reset`.
         """
 
     def open(self) -> Feed:
-        """Connect for reading."""
+        """Make the connection that a reader reads from."""
 
     def close(self) -> None:
-        """Close the connections used for publishing and replays."""
+        """Close the connections that publish and replay."""

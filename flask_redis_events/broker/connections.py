@@ -1,7 +1,8 @@
-"""How Redis is reached: a connection's settings, and redis-py's errors as ours.
+"""How a connection to Redis is made, and how redis-py's errors become ours.
 
-redis-py's own retries are off throughout.  They would publish twice, reconnect in the wrong
-greenlet, and sleep with a `sleep` that was imported before gevent patched it.
+redis-py's own retries are switched off everywhere, because they would publish a message twice,
+reconnect in a greenlet that does not own the connection, and sleep with a `sleep` that redis-py
+imported before gevent patched it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from redis.retry import Retry
 from ..exceptions import BrokerError, ConfigError
 from ..settings import without_password
 
-#: What redis-py puts into a pool's settings for itself; it means nothing to another pool.
+#: redis-py adds entries with these prefixes to a pool's settings, for the use of that pool only.
 _PRIVATE = ("maint_notifications", "orig_", "himport", "cache", "retry", "event_dispatcher")
 
 
 def connection_settings(url: str, client: Any) -> tuple[type[Any], dict[str, Any]]:
-    """Return what connections are made of, from a URL or from a client that is given."""
+    """Return the class of connections and its keyword arguments, from a URL or from a client.
+
+    Raises `ConfigError` for a URL or a client that redis-py could not use.
+    """
     if client is None:
         connection_class, given = _read_url(url)
     elif isinstance(client, redis.Redis):
@@ -36,8 +40,11 @@ def connection_settings(url: str, client: Any) -> tuple[type[Any], dict[str, Any
         raise ConfigError(f"redis= takes a redis.Redis client, not {client!r}.")
     settings = {name: value for name, value in given.items() if not name.startswith(_PRIVATE)}
     settings.update(
+        # RESP2 carries the same bytes as RESP3, and redis-py parses it in less time.
         protocol=2,
+        # Frames are bytes, and reach the browser as they are.
         decode_responses=False,
+        # redis-py's health check would read a reply that the feed's reader waits for.
         health_check_interval=0,
         retry=Retry(NoBackoff(), 0),
     )
@@ -48,14 +55,14 @@ def _read_url(url: str) -> tuple[type[Any], dict[str, Any]]:
     try:
         given = dict(parse_url(url))  # type: ignore[no-untyped-call]
         connection_class = given.pop("connection_class", redis.Connection)
-        # Of a pool, and ours has its own.
+        # These two configure a pool, and the broker makes its own pool.
         for name in ("max_connections", "timeout"):
             given.pop(name, None)
         if unknown := given.keys() - _parameters(connection_class):
             raise ValueError(f"redis-py has no option {', '.join(sorted(unknown))}")
         database = urlsplit(url).path.strip("/")
         if "path" not in given and database and not database.isdecimal():
-            raise ValueError(f"a database has a number, unlike {database!r}")
+            raise ValueError(f"the database must be a number, not {database!r}")
     except ValueError as error:
         raise ConfigError(
             f"REDIS_EVENTS_URL must be a URL like redis://localhost:6379/0, not"
@@ -65,17 +72,18 @@ def _read_url(url: str) -> tuple[type[Any], dict[str, Any]]:
 
 
 def _parameters(kind: type[Any]) -> set[str]:
-    """Return what a class takes to make one of it, the inherited arguments included."""
+    """Return the names of all arguments that a class accepts, inherited ones included."""
     return {name for base in kind.__mro__ for name in inspect.signature(base).parameters}
 
 
-#: What tells that a connection is of no use.  One that is disconnected by another greenlet or
-#: thread, as all idle ones are after an error, may be found half taken apart.
+#: Errors which show that a connection is unusable.  AttributeError is one of them, because another
+#: greenlet or thread may be disconnecting the connection at this moment (after an error all idle
+#: connections are), and redis-py then finds some of its attributes set to None.
 UNREACHABLE = (RedisConnectionError, RedisTimeoutError, OSError, AttributeError)
 
 
 class translated:
-    """Turn redis-py's errors and the socket's into `BrokerError`."""
+    """A context in which errors of redis-py and of the socket are raised as `BrokerError`."""
 
     def __enter__(self) -> None:
         return None
@@ -85,14 +93,16 @@ class translated:
             raise broker_error(error) from error
 
 
-#: What redis-py takes for a lost connection, and Redis says again however often it is asked.
+#: redis-py derives these from its ConnectionError.  A new attempt would not help, because Redis
+#: refuses the same password or user every time.
 REFUSED = (AuthenticationError, AuthorizationError)
 
 
 def broker_error(error: BaseException) -> BrokerError:
+    """Return the `BrokerError` for a foreign error: Redis is unreachable, or refuses a command."""
     if isinstance(error, UNREACHABLE) and not isinstance(error, REFUSED):
         reason = str(error).rstrip(".")
         return BrokerError(
-            f"Redis could not be reached: {reason}. Check REDIS_EVENTS_URL, and that it runs."
+            f"Redis could not be reached: {reason}. Check REDIS_EVENTS_URL, and that Redis runs."
         )
     return BrokerError(f"Redis refused: {error}")

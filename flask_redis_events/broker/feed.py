@@ -1,4 +1,8 @@
-"""The reading end of Redis: one connection of its own, outside every pool."""
+"""The reading end of Redis: one dedicated connection in pub/sub mode, outside every pool.
+
+The feed turns channels into SUBSCRIBE commands and Redis' replies into messages.  It never
+reconnects, because only the reader knows which channels a new connection must subscribe to.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +20,27 @@ from ..wire.message import Message
 from .base import Acknowledgement, Delivery, Pong, Received, Refusal
 from .connections import translated
 
-#: How many received messages are handed on at once, and how many channels go into one command.
+#: The most replies that one `read` returns, and the most channels in one SUBSCRIBE command.
 BATCH = 512
 
 
 class RedisFeed:
-    """One dedicated connection in pub/sub mode (RESP2: the same bytes, parsed for less)."""
+    """A `Feed` on one connection of redis-py."""
 
     def __init__(self, connection: Any, prefix: str) -> None:
         self._connection = connection
         self._prefix = prefix.encode()
         self._glob = escape(prefix).encode()
-        # Guards writing, and whether it is still allowed: redis-py would connect anew on its own.
+        # Guards writes and `_closed`.  A write first checks that the connection is up, because
+        # redis-py would silently reconnect to send it, and the new connection would be subscribed
+        # to nothing.
         self._lock = threading.Lock()
         self._closed = False
-        #: By topic; entries stay when a channel is given up, as messages may still be under way.
+        #: (is it a pattern, name on Redis) -> channel.  An entry stays after its channel is given
+        #: up, because messages of it may still be under way.
         self._channels: dict[tuple[bool, bytes], Channel] = {}
-        #: The SUBSCRIBE commands under way, in order, as lists of what is not yet acknowledged.
+        #: The channels not yet acknowledged of each SUBSCRIBE command under way, oldest command
+        #: first.
         self._asked: deque[list[Channel]] = deque()
 
     def subscribe(self, channels: Collection[Channel]) -> None:
@@ -54,22 +62,23 @@ class RedisFeed:
         with translated():
             try:
                 while len(replies) < BATCH:
-                    # Only the first read waits; the next ones take what is here already.
+                    # Only the first read waits; later ones take replies that have already arrived.
                     replies.append(
                         self._connection.read_response(
                             timeout=0 if replies else timeout, disconnect_on_error=False
                         )
                     )
             except RedisTimeoutError:
-                pass
+                pass  # Nothing more has arrived.
             except NoPermissionError as error:
+                # Redis names the channel if the ACL forbids that; otherwise it forbids the command.
                 if "channel" not in str(error):
                     raise
                 replies.append(error)
             except ValueError as error:
                 if not self._closed:
                     raise
-                # `close` took away the buffer that redis-py's own parser was reading from.
+                # `close` has released the buffer from which redis-py's own parser was reading.
                 raise BrokerError("The connection to Redis was closed.") from error
         return [item for item in map(self._understand, replies) if item is not None]
 
@@ -79,6 +88,7 @@ class RedisFeed:
             self._connection.disconnect()
 
     def _topic(self, channel: Channel) -> bytes:
+        """Return the channel's name on Redis; in a pattern, the prefix still stands for itself."""
         return (self._glob if channel.pattern else self._prefix) + channel.name.encode()
 
     def _send(
@@ -88,10 +98,12 @@ class RedisFeed:
         *,
         answers: deque[list[Channel]] | None = None,
     ) -> None:
+        """Write commands of up to `BATCH` channels; note in `answers` what each one asked for."""
         with self._lock, translated():
             for start in range(0, len(channels), BATCH):
                 some = list(channels[start : start + BATCH])
                 if answers is not None:
+                    # Before the write, as the reader may receive the answer at once.
                     answers.append(some)
                 self._write(command, *map(self._topic, some))
 
@@ -101,6 +113,7 @@ class RedisFeed:
         self._connection.send_command(*words, check_health=False)
 
     def _understand(self, reply: Any) -> Received | None:
+        """Translate one reply; None for one that nobody waits for, as to UNSUBSCRIBE."""
         if isinstance(reply, NoPermissionError):
             return Refusal(self._asked.popleft())
         kind = reply[0] if isinstance(reply, list) else reply
@@ -114,10 +127,11 @@ class RedisFeed:
         if kind in (b"subscribe", b"psubscribe"):
             channel = self._channels.get((kind == b"psubscribe", reply[1]))
             return channel and self._acknowledge(channel)
+        # In pub/sub mode RESP2 answers a ping with a list; before the first SUBSCRIBE, with PONG.
         return Pong() if kind in (b"pong", b"PONG") else None
 
     def _acknowledge(self, channel: Channel) -> Acknowledgement:
-        # Redis answers in order.
+        # Redis answers commands in order, so this acknowledgement belongs to the oldest one.
         self._asked[0].remove(channel)
         if not self._asked[0]:
             self._asked.popleft()

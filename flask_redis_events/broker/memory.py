@@ -1,4 +1,8 @@
-"""A broker inside one process: for tests and first tries, with the same promises as Redis'."""
+"""A broker inside one process, for tests and first tries, which needs no Redis.
+
+It makes the same promises as the broker on Redis (`tests/broker/test_contract.py` tests both), but
+no other process can reach it, and its history ends with the process.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +17,30 @@ from ..exceptions import BrokerError
 from ..wire import Message, Position
 from .base import Acknowledgement, Delivery, Feed, Held, Pong, Received, Snapshot, snapshot
 
-#: Those who name the same URL and prefix meet, as they would on a Redis.
+#: URL and prefix -> broker.  Applications and emitters that name the same two share a broker, as
+#: they would share a Redis.  A broker is forgotten with the last of them.
 _named: weakref.WeakValueDictionary[tuple[str, str], MemoryBroker] = weakref.WeakValueDictionary()
 
 
 class _History:
+    """The kept messages of one channel, and when they expire.
+
+    The time is Unix time in seconds, because ids are compared with it; Redis' TIME is the same.
+    """
+
     def __init__(self, keep: int) -> None:
         self.messages: deque[Message] = deque(maxlen=keep)
         self.expires = 0.0
 
 
 class MemoryBroker:
-    """Keeps histories in this process, and hands messages to its feeds."""
+    """Keeps histories in this process, and delivers messages to its feeds."""
 
     def __init__(self, *, history: int = 1000, history_ttl: float = 300.0) -> None:
         self.numbered = history > 0
         self.history_ttl = history_ttl
         self._keep = history
-        # Guards all below.
+        # Guards all attributes below.
         self._lock = threading.Lock()
         self._feeds: set[MemoryFeed] = set()
         self._histories: dict[str, _History] = {}
@@ -38,7 +48,7 @@ class MemoryBroker:
 
     @classmethod
     def named(cls, url: str, *, prefix: str, history: int, history_ttl: float) -> MemoryBroker:
-        """Return the broker of that name in this process."""
+        """Return this process's broker for a URL and prefix; make it if there is none."""
         broker = _named.get((url, prefix))
         if broker is None:
             broker = cls(history=history, history_ttl=history_ttl)
@@ -68,7 +78,7 @@ class MemoryBroker:
         return [self.publish(channel, frame, persist=persist) for channel, frame in messages]
 
     def publish_foreign(self, channel: str, payload: bytes) -> None:
-        """Send bytes as any other program would with PUBLISH."""
+        """Publish a payload without an envelope, as another program does with PUBLISH."""
         with self._lock:
             self._deliver(Message.from_payload(channel, payload))
 
@@ -108,20 +118,24 @@ class MemoryBroker:
             feed.close()
 
     def forget(self, feed: MemoryFeed) -> None:
+        """Deliver nothing more to a feed that has closed."""
         with self._lock:
             self._feeds.discard(feed)
 
     def _next_id(self) -> Position:
+        """Return an id later than all earlier ones, even if the system's clock has gone back."""
         now = time.time_ns() // 1_000_000
         last = self._clock
         self._clock = Position(now) if now > last.ms else Position(last.ms, last.seq + 1)
         return self._clock
 
     def _prev(self, channel: str) -> Position | None:
+        """Return the id of the channel's last message, or a bound that no lost message is after."""
         self._expire()
         history = self._histories.get(channel)
         if history is not None:
             return history.messages[-1].id
+        # A message kept within the TTL would still have its history.
         return max(self._created, Position(self._clock.ms - int(self.history_ttl * 1000)))
 
     def _expire(self) -> None:
@@ -139,16 +153,18 @@ class MemoryBroker:
         return Held(name, [m for m in messages if m.id is not None and m.id > after])
 
     def _deliver(self, message: Message) -> None:
+        """Queue a message in all feeds; under the lock, so that all have it in the order of ids."""
         for feed in self._feeds:
             feed.deliver(message)
 
 
 class MemoryFeed:
-    """The reading end: what `Feed` asks for, on a queue."""
+    """A `Feed` on a queue."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
-        # `deque` appends are atomic, so only the set of channels needs the broker's lock.
+        # No lock guards these: appending to a deque, changing one entry of a dict and copying its
+        # keys are each atomic in CPython.
         self._channels: dict[Channel, None] = {}
         self._queue: deque[Received] = deque()
         self._filled = threading.Event()
@@ -164,6 +180,7 @@ class MemoryFeed:
             self._channels.pop(channel, None)
 
     def deliver(self, message: Message) -> None:
+        """Queue a copy of the message for each subscription that it matches, as Redis does."""
         exact = Channel(message.channel)
         for channel in list(self._channels):
             if channel == exact or (channel.pattern and matches(channel.name, message.channel)):
@@ -177,6 +194,7 @@ class MemoryFeed:
             return []
         if self._closed:
             raise BrokerError("The feed is closed.")
+        # Cleared before the queue is emptied, so that an item which arrives now sets it again.
         self._filled.clear()
         received = []
         while self._queue:

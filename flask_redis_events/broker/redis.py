@@ -1,8 +1,12 @@
-"""Redis and Valkey.
+"""The broker on Redis and Valkey.
 
-Reading and everything else never share a connection: a feed owns one of its own, outside every
-pool; publishing and replays use a small pool of ours.  The application's own client is untouched,
-also when it is given: then only its settings are taken.
+A feed never shares its connection: it owns one, outside every pool.  Publishing and replays use a
+small pool that belongs to the broker.  The application's own client is never used; if one is
+given, only its connection settings are copied.
+
+If the answer to a publish is lost, Redis may or may not have published.  A kept message is then
+sent again with the same nonce, by which `publish.lua` recognises it; a transient one is sent only
+once.
 """
 
 from __future__ import annotations
@@ -29,18 +33,20 @@ from .feed import RedisFeed
 
 T = TypeVar("T")
 
-#: Seconds within which a publish or a replay succeeds, or raises.
+#: Seconds for which a publish or a replay is tried again before it raises.
 PATIENCE = 10.0
-#: Connections for publishing and replays, at most; further calls wait for one.
+#: The most connections for publishing and replays; further calls wait until one is free.
 CONNECTIONS = 16
 
 
 class _Outgoing(NamedTuple):
+    """One message to publish."""
+
     channel: str
     frame: bytes
     persist: bool
     key: str | None
-    #: Names this message, over all attempts to send it.
+    #: The same in all attempts at this message, so that Redis recognises a repetition.
     nonce: str
 
 
@@ -54,7 +60,8 @@ class RedisBroker:
         self.history_ttl = history_ttl
         self._keep = history
         self._prefix = prefix
-        # Kept, as a Sentinel client's pool must live for its connections to find the master.
+        # A reference, because the connections of a Sentinel client ask its pool for the master, and
+        # refer to that pool weakly.
         self._given = client
         self._connection_class, self._settings = connection_settings(url, client)
         self._clients: dict[int, redis.Redis] = {}
@@ -85,11 +92,12 @@ class RedisBroker:
         return [self._id(reply) for reply in self._call(publish, tries=self._tries(persist))]
 
     def _command(self, outgoing: _Outgoing) -> Callable[[int], list[Any]]:
-        """Return what makes the command for each attempt at a message."""
+        """Return a function that makes the command for an attempt: 0 for the first, then 1, …"""
         channel, frame, persist, key, nonce = outgoing
         tail = f" {key}" if key else ""
         topic = self._prefix + channel
         if not self.numbered:
+            # Without history there are no ids, so the script and its clock are not needed.
             return lambda attempt: ["PUBLISH", topic, f":- -{tail}\n".encode() + frame]
         ttl = int(self.history_ttl * 1000)
         names = ("clock", "channels", "history:" + channel, "repeated:" + nonce)
@@ -105,7 +113,8 @@ class RedisBroker:
         ]
 
     def _tries(self, persist: bool) -> int | None:
-        # What is not kept leaves no nonce to recognise a repetition by: better once than twice.
+        # A transient message leaves no nonce on Redis, so a repetition could not be recognised.
+        # Losing it is better than delivering it twice.
         return None if persist and self.numbered else 1
 
     def _id(self, reply: Any) -> Position | None:
@@ -154,7 +163,9 @@ class RedisBroker:
 
     @property
     def _client(self) -> redis.Redis:
-        # One a process; `setdefault` is atomic, and nothing connects when it is made.
+        # One for each process, because a forked child must not write to its parent's sockets.  Two
+        # threads may both make one; `setdefault` is atomic and keeps the first, and the other has
+        # not connected.
         pid = os.getpid()
         if pid not in self._clients:
             pool = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
@@ -167,7 +178,10 @@ class RedisBroker:
         return self._clients[pid]
 
     def _call(self, command: Callable[[redis.Redis, int], T], *, tries: int | None = None) -> T:
-        """Carry out a command, again and again until it succeeds or the patience ends."""
+        """Run a command, and again after connection errors until `PATIENCE` is over.
+
+        `tries` limits the attempts.  A refusal is raised at once.
+        """
         client = self._client
         deadline = Deadline(PATIENCE)
         attempt = 0
@@ -175,7 +189,7 @@ class RedisBroker:
             try:
                 return command(client, attempt)
             except (*UNREACHABLE, ReadOnlyError) as error:
-                # After a failover the pooled connections lead to a master that is one no more.
+                # After a failover, idle connections lead to a server that is no master any more.
                 client.connection_pool.disconnect(inuse_connections=False)
                 attempt += 1
                 if attempt == tries or deadline.passed or isinstance(error, REFUSED):
@@ -196,7 +210,7 @@ def _sha(name: str) -> str:
 
 
 def _execute(client: redis.Redis, command: Sequence[Any]) -> Any:
-    """Execute a command; load the script it runs where the server does not have it (yet)."""
+    """Execute a command; load the scripts first if the server does not have the one it runs."""
     try:
         return client.execute_command(*command)  # type: ignore[no-untyped-call]
     except NoScriptError:
@@ -206,7 +220,10 @@ def _execute(client: redis.Redis, command: Sequence[Any]) -> Any:
 
 
 def _execute_many(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> list[Any]:
-    """Execute commands in one round trip; again those for which the script was not there."""
+    """Execute EVALSHA or PUBLISH commands in one round trip.
+
+    Commands whose script the server did not have are executed again, after loading it.
+    """
     with client.pipeline(transaction=False) as pipeline:
         for command in commands:
             pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
@@ -224,8 +241,10 @@ def _execute_many(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> lis
 
 
 def _held(channel: bytes, entries: Sequence[Any], exists: int, latest: bytes) -> Held:
+    """Read one of the channels in the reply of `replay.lua`."""
     name = channel.decode("utf-8", "replace")
     messages = [_message(name, *entry) for entry in entries]
+    # XREVRANGE, which reads the last few messages, begins with the newest.
     messages.sort(key=lambda message: message.id or Position(0))
     return Held(
         name, messages, exists=bool(exists), latest=Position(int(latest)) if latest else None
@@ -233,12 +252,14 @@ def _held(channel: bytes, entries: Sequence[Any], exists: int, latest: bytes) ->
 
 
 def _message(channel: str, id: bytes, fields: Sequence[bytes]) -> Message:
+    # Names and values alternate, in the order of XADD in `publish.lua`.
     prev, frame, key = fields[1], fields[3], fields[7]
     return Message.numbered(
         channel,
         frame,
         _position(id),
         prev=Position.parse(prev),
+        # The key is kept as the envelope has it, after a space.
         key=key.decode("utf-8", "replace")[1:] or None,
     )
 
@@ -246,5 +267,8 @@ def _message(channel: str, id: bytes, fields: Sequence[bytes]) -> Message:
 def _position(text: bytes) -> Position:
     position = Position.parse(text)
     if position is None:
-        raise BrokerError(f"Redis holds {text!r} where an id should be; is the prefix ours alone?")
+        raise BrokerError(
+            f"Redis holds {text!r} where an id should be: choose a REDIS_EVENTS_PREFIX that no"
+            " other program uses."
+        )
     return position

@@ -1,20 +1,23 @@
--- Read, at one moment, what came after a cursor on a set of channels, and the clock.
+-- Read the messages that followed a cursor on a set of channels, and the clock.  Redis runs a
+-- script atomically, so the reply is a snapshot of one moment.
 --
 -- KEYS[1] clock     hash: last, created (ids)
 -- KEYS[2] channels  sorted set: channel -> ms of its last kept message
--- ARGV[1] history   what the key of a channel's history begins with
+-- ARGV[1] history   the beginning of each history's key; the channel's name follows it
 -- ARGV[2] after     the cursor '<ms>-<seq>', or ''
--- ARGV[3] last      without a cursor: how many of each channel's last messages to return
--- ARGV[4] witness   the channel of a kept message that the caller has seen, or ''
--- ARGV[5] witnessed its id
--- ARGV[6] names     how many exact channels follow; the others are patterns
+-- ARGV[3] last      how many of each channel's last messages to return if there is no cursor
+-- ARGV[4] witness   the channel of a kept message that the caller has received, or ''
+-- ARGV[5] witnessed the id of that message
+-- ARGV[6] names     how many exact channels follow; the remaining arguments are patterns
 -- ARGV[7…]          channels, then patterns
 --
--- Returns {last id, created, now in ms, forked, {{channel, {entry, …}, key exists, ms of its last
--- message}, …}}; channels of which there is nothing to say are left out.  `forked` is '' or the last
--- id that is known to have been lost with another master.
--- It only reads, but for making the clock if there is none (no position that was ever handed out may
--- be older than `created`), and for taking note of a fork.
+-- Returns {last id, created, now in ms, forked, {{channel, {entry, …}, 1 if the key exists or 0,
+-- ms of the last message or ''}, …}}.  A channel is left out if its history exists and holds
+-- nothing newer than the cursor.  `forked` is '', or the last id that is known to have been lost in
+-- a failover.
+-- The script writes in two cases.  It records a fork; and it makes the clock if there is none,
+-- because every position that is handed out must be `created` or later: an older one is judged to
+-- come from data that has been deleted since.
 
 local after, last, names = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[6])
 
@@ -26,8 +29,8 @@ if not clock[1] then
   redis.call('HSET', KEYS[1], 'last', clock[1], 'created', clock[2])
 end
 
--- A message that is not here, although the history goes back that far, was lost when a replica that
--- did not have it became the master.
+-- If the history goes back as far as the witness and lacks it, a replica that had not received this
+-- message has become the master.
 local forked = clock[3] or ''
 if ARGV[4] ~= '' then
   local key = ARGV[1] .. ARGV[4]
@@ -50,7 +53,7 @@ for index = 7, 6 + names do want(ARGV[index]) end
 for index = 7 + names, #ARGV do
   local cursor = '0'
   repeat
-    -- ZSCAN matches as PSUBSCRIBE does.
+    -- ZSCAN and PSUBSCRIBE use the same matcher.
     local page = redis.call('ZSCAN', KEYS[2], cursor, 'MATCH', ARGV[index], 'COUNT', 1000)
     cursor = page[1]
     for entry = 1, #page[2], 2 do want(page[2][entry]) end

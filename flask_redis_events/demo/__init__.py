@@ -1,1 +1,1 @@
-"""The extension at work on this machine's own figures: `python -m flask_redis_events demo`."""
+"""The demo, `python -m flask_redis_events demo`: figures of this machine, a chat and jobs, live."""

@@ -1,4 +1,4 @@
-"""The demo's application: live figures, a chat and jobs, all over one EventSource."""
+"""The demo's Flask application: live figures, a chat and jobs share one EventSource."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from .jobs import WANTED, tell
 
 events = RedisEvents()
 
-#: Characters, at most.
+#: The most characters of a name and of a text in the chat.
 NAME, TEXT = 24, 500
 
 
 def create_app() -> Flask:
+    """Return the application that gunicorn serves; the launcher has set the environment."""
     app = Flask(__name__)
     app.config["REDIS_EVENTS_URL"] = os.environ["REDIS_EVENTS_URL"]
     app.config["REDIS_EVENTS_PREFIX"] = os.environ["REDIS_EVENTS_PREFIX"]
+    # The page reports a silent stream after a few heartbeats, so these are frequent.
     app.config["REDIS_EVENTS_HEARTBEAT"] = 5
     app.config["MAX_CONTENT_LENGTH"] = 16 * 1024
     events.init_app(app)
@@ -42,18 +44,19 @@ def _add_pages(app: Flask) -> None:
     @app.get("/jobs/<uuid:job_id>")
     def job(job_id: UUID) -> Any:
         if not events.history(f"job:{job_id}:progress", limit=1):
-            # Its stream would be open, and silent for ever.
+            # A stream of an unknown job would stay open and never send an event.
             return render_template("no-job.html"), 404
         return render_template("job.html", job_id=job_id)
 
     @app.get("/history")
     def history() -> Any:
-        """What a page that has just been opened shows first: a minute of figures, chat and jobs."""
+        """Return the events that a page shows when it opens: a minute of figures, chat and jobs."""
         figures = events.history("metrics", limit=60)
         lines = events.history("chat", limit=50)
         jobs = events.history("jobs", limit=100)
-        # The stream goes on after what was read first: what was emitted between the readings is in
-        # both, and the page skips what it has already.
+        # The lists are read one after another, and the stream begins where the first one ended.
+        # So the stream has every event that is emitted in between.  A later list may have it, too,
+        # and the page skips an id that it has shown already.
         newest = next((found[-1].id for found in (figures, lines, jobs) if found), None)
         return jsonify(
             after=newest,
@@ -67,7 +70,7 @@ def _add_streams(app: Flask) -> None:
     @app.get("/events")
     @events.stream("metrics", "chat", "jobs", on_open=_say_who)
     def stream() -> None:
-        """Everything the page shows; each kind of event has its name."""
+        """Send all events of the page; their names tell figures, chat and jobs apart."""
 
     @app.get("/jobs/<uuid:job_id>/events")
     @events.stream("job:{job_id}:progress", backlog=1)
@@ -75,13 +78,14 @@ def _add_streams(app: Flask) -> None:
         def on_message(channel: str, message: Any, event: StreamEvent) -> Any:
             if message["status"] == "completed":
                 event.message(message)
-                return False  # the browser is told not to come back
+                return False  # ends the stream for good, so the browser does not reconnect
             return message
 
         return on_message
 
 
 def _say_who(event: StreamEvent) -> ServerSentEvent:
+    """Begin each stream with its worker's process id, which the page shows."""
     return ServerSentEvent({"pid": os.getpid()}, event="worker")
 
 
@@ -96,7 +100,7 @@ def _add_actions(app: Flask) -> None:
     @app.post("/jobs")
     def start() -> Any:
         job_id = str(uuid4())
-        # Said before the answer: whoever follows the job's link finds it.
+        # Emitted before the answer, so that the job's page exists when its link is shown.
         tell(events.emit_many, job_id, 0)
         events.emit(WANTED, job_id)
         return {"id": job_id}, 202

@@ -1,7 +1,8 @@
-"""Child processes that surely end with us, and the signals that ask for it.
+"""Child processes that always end with the launcher, and the signals that make it end.
 
-A signal is noted by its handler, and acted on where we pause.  An exception out of the handler
-could come between a child's start and our knowing of it, or, at a second Ctrl-C, amid the ending.
+A signal handler only notes its signal; `pause` raises KeyboardInterrupt later.  If the handler
+raised, the exception could arrive between a child's start and the `with` block that ends it, or a
+second Ctrl-C could interrupt the ending of the children.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-#: Seconds that a child has to end by itself.
+#: Seconds between SIGTERM and SIGKILL.
 PATIENCE = 6.0
-#: SIGHUP is a terminal that is closed: children in sessions of their own do not hear of that.
+#: SIGHUP comes when the terminal is closed.  The launcher alone receives it, because the children
+#: run in sessions of their own.
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 #: Whether a child still runs.
@@ -25,20 +27,20 @@ _noted: list[int] = []
 
 
 class CannotStart(Exception):
-    """The text says what to do."""
+    """The demo cannot start; the text says why, and what to do."""
 
 
 def note_signals() -> None:
-    """Note from now on what asks us to end."""
+    """Note signals that ask the launcher to end, from now on."""
     _noted.clear()
     for number in ENDINGS:
-        # Whoever started us so that it is ignored (nohup does) meant it.
+        # A signal that is ignored already was ignored by intention, for example by nohup.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda number, frame: _noted.append(number))
 
 
 def pause(seconds: float) -> None:
-    """Sleep; raise KeyboardInterrupt if we were asked to end."""
+    """Sleep; raise KeyboardInterrupt if a signal has asked the launcher to end."""
     time.sleep(seconds)
     if _noted:
         raise KeyboardInterrupt
@@ -48,7 +50,10 @@ def pause(seconds: float) -> None:
 def child(
     command: Sequence[str], environ: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a child in a session of its own, so that Ctrl-C reaches us alone, and end it."""
+    """Run a child process, and end it after the block.
+
+    The child has a session of its own, so that Ctrl-C reaches the launcher alone.
+    """
     process = subprocess.Popen(command, env=environ, start_new_session=True)
     try:
         yield process
@@ -64,7 +69,7 @@ def child(
 def wait_until_it_listens(
     process: subprocess.Popen[bytes], host: str, port: int, *, seconds: float
 ) -> bool:
-    """Return whether the child listens, before it ends or the time is over."""
+    """Wait until the child listens; return False if it ends or `seconds` pass before."""
     deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         try:
@@ -76,7 +81,7 @@ def wait_until_it_listens(
 
 
 def bindable(host: str, port: int) -> int:
-    """Return the port (0: any that is free), or raise OSError if it cannot be bound."""
+    """Return the port, or a free one for 0; raise OSError if it cannot be bound."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as probe:
         return int(probe.getsockname()[1])

@@ -1,10 +1,15 @@
-"""What gunicorn runs the demo with; it reads this file by its path, before gevent has patched."""
+"""The settings of the demo's gunicorn.
+
+gunicorn reads this file by its path, so that it imports nothing of this package before gevent has
+patched.
+"""
 
 from __future__ import annotations
 
-#: Seconds that a worker has for its requests when it ends; streams take less than one.
+#: Seconds that a worker which ends gives to its requests; streams end in less than one.
 graceful_timeout = 3
 loglevel = "warning"
 worker_class = "gevent"
-#: New in gunicorn 25.1; earlier ones pass over what they do not know, here but not as an option.
+#: A setting of gunicorn 25.1 and later.  Earlier versions ignore unknown names in this file, but
+#: would refuse an unknown option on the command line.
 control_socket_disable = True

@@ -1,7 +1,7 @@
-"""Jobs, done outside the web workers: whatever happens to those, a job comes to its end.
+"""Jobs run outside the web workers, so that they finish even if a worker ends.
 
-A stand-in for Celery or the like.  Who wants a job emits its id on `WANTED`; its progress is an
-event, too.
+This module stands in for Celery or the like.  The application requests a job by emitting its id on
+`WANTED`, and the job reports its progress with events.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EmitMany = Callable[[list[tuple[str, Any]]], object]
 
 
 def tell(emit_many: EmitMany, job_id: str, percent: int) -> None:
-    """Say how far a job has come: to the page of all jobs, and to its own."""
+    """Report the progress of a job, on the channel of all jobs and on its own."""
     step = STEPS[min(percent * len(STEPS) // 100, len(STEPS) - 1)]
     status = "completed" if percent == 100 else "running"
     progress = {"id": job_id, "percent": percent, "status": status, "step": step}
@@ -37,7 +37,7 @@ def tell(emit_many: EmitMany, job_id: str, percent: int) -> None:
 
 
 def serve(url: str, prefix: str, emit_many: EmitMany) -> None:
-    """Do what is asked for, each job in a thread; return when every request will be heard."""
+    """Run each requested job in a thread; return once no further request can be missed."""
     app = Flask(__name__)
     app.config.update(REDIS_EVENTS_URL=url, REDIS_EVENTS_PREFIX=prefix)
     events = RedisEvents(app)
@@ -65,5 +65,5 @@ def _work(emit_many: EmitMany, job_id: str) -> None:
                 tell(emit_many, job_id, percent)
                 told = True
             except BrokerError:
-                # Redis is away: the job waits, or its pages would never see the end.
+                # Redis is away.  The job waits, because its page needs the last event.
                 time.sleep(1)

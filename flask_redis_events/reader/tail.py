@@ -1,8 +1,12 @@
-"""The last messages that passed this worker, in memory: most who come back need no more.
+"""The newest messages that this worker has received, kept in memory.
 
-It says of each channel from which position on it has everything.  A SUBSCRIBE takes effect at a
-moment that the worker does not see; the next id that arrives, on any channel, is later than that,
-and so is a snapshot that was asked for after the acknowledgement.
+Most clients reconnect within seconds, so they find all that they missed here, and Redis need not be
+asked.  That is safe only if nothing is missing in between, so the tail remembers for each channel
+the position after which it has every message.
+
+A SUBSCRIBE takes effect at a moment that the worker cannot observe.  There are two later moments
+that it can: the next id that arrives, on any channel, and the clock of a snapshot that was read
+after the acknowledgement.  The channel is complete from the earlier of these.
 """
 
 from __future__ import annotations
@@ -15,45 +19,46 @@ from ..wire import BEGINNING, NEVER, Message, Position
 
 
 class Tail:
-    """Kept messages of all channels, oldest first, up to `limit` bytes."""
+    """The newest kept messages of all channels, oldest first, up to `limit` bytes of frames."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._size = 0
         self._ids: list[Position] = []
         self._messages: list[Message] = []
-        #: Everything after this is here, of the channels that were complete by then.
+        #: No channel is complete before this position, because older messages were discarded.
         self._start = BEGINNING
+        #: For each channel, the position after which it is complete.
         self._since: dict[Channel, Position] = {}
-        #: Acknowledged, and no id has arrived since.
+        #: Channels that were acknowledged, and no id has arrived since.
         self._fresh: set[Channel] = set()
 
     def acknowledged(self, channel: Channel) -> None:
-        """A subscription took effect, some time before the next id."""
+        """Note that a channel was acknowledged; it is complete from the next id on."""
         if channel not in self._since:
             self._fresh.add(channel)
 
     def left(self, channels: Iterable[Channel]) -> None:
-        """Subscriptions ended: what follows of them will be missing."""
+        """Note that channels were given up, so that their further messages will be missing."""
         for channel in channels:
             self._since.pop(channel, None)
             self._fresh.discard(channel)
 
     def passed(self, id: Position) -> None:
-        """An id arrived, on any channel."""
+        """Note that an id arrived, on whichever channel."""
         if self._fresh:
             self._since.update(dict.fromkeys(self._fresh, id))
             self._fresh.clear()
 
     def mark_complete(self, channels: Iterable[Channel], position: Position) -> None:
-        """These channels were subscribed to when the clock was at this position."""
+        """Note that the channels were already acknowledged when Redis' clock was at a position."""
         for channel in channels:
             if channel in self._fresh or position < self._since.get(channel, BEGINNING):
                 self._fresh.discard(channel)
                 self._since[channel] = position
 
     def add(self, message: Message, id: Position) -> None:
-        """Keep a message that is in history too."""
+        """Keep a message that history keeps, too; transient ones are left out."""
         self._ids.append(id)
         self._messages.append(message)
         self._size += len(message.frame)
@@ -61,7 +66,7 @@ class Tail:
             self._trim()
 
     def forget(self, position: Position) -> None:
-        """Begin anew at a position: what came before it is not complete."""
+        """Discard everything, and count the channels as complete from a position on."""
         self._ids.clear()
         self._messages.clear()
         self._size = 0
@@ -70,11 +75,11 @@ class Tail:
 
     @property
     def newest(self) -> Message | None:
-        """The last message here that is in history too."""
+        """The newest message here, or None."""
         return self._messages[-1] if self._messages else None
 
     def saw(self, id: Position) -> bool:
-        """Say whether a message passed here."""
+        """Say whether a message with this id is here."""
         index = bisect_right(self._ids, id)
         return index > 0 and self._ids[index - 1] == id
 
@@ -83,7 +88,7 @@ class Tail:
         return any(position < self._since.get(channel, NEVER) for channel in channels)
 
     def after(self, channels: Collection[Channel], cursor: Position) -> list[Message] | None:
-        """Return what came after the cursor on these channels; None where not all of it is here."""
+        """Return the messages after the cursor on these channels; None if some may be missing."""
         if cursor < self._start:
             return None
         if any(cursor < self._since.get(channel, NEVER) for channel in channels):
@@ -97,7 +102,7 @@ class Tail:
         ]
 
     def _trim(self) -> None:
-        """Drop the older half, so that trimming costs little for each message."""
+        """Discard the older half; so trimming is rare, and its cost for each message is small."""
         half = (len(self._ids) + 1) // 2
         self._start = max(self._start, self._ids[half - 1])
         self._size -= sum(len(message.frame) for message in self._messages[:half])

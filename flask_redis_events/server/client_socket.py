@@ -1,4 +1,8 @@
-"""A client's connection, by its descriptor: does it still read, and how is it ended."""
+"""A client's connection, by its descriptor: notice when the client leaves, and end it.
+
+A WSGI application does not own the connection, and is not told when the client closes it.  Servers
+put the socket into the environ, so this module can watch it and shut it down beside the server.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,21 @@ from typing import Any
 
 from .. import concurrency
 
-#: A client may send so many bytes into a stream before it is taken for gone.
+#: The most bytes that a client may send into its stream.  They are discarded, and a client that
+#: sends more is treated as gone.
 JUNK = 64 * 1024
 
 
 class ClientSocket:
     """A client's TCP or Unix connection, by its descriptor.
 
-    `watch` tells at once when the client leaves, and `look` when it is asked; `cut` ends the
-    connection also under a writer that is blocked; `finish` makes the server close it after the
-    response.  Until `keep`, the descriptor is the server's, which closes it after the response's
-    own `close`, and so after `release`.  Over TLS the bytes are not ours to read or write.
+    `watch` reports at once when the client leaves; `look` polls for that.  `cut` ends the
+    connection even if a writer is blocked in it.  `finish` makes the server close the connection
+    after the response.
+
+    The descriptor belongs to the server, which closes it after the response's own `close`, and so
+    after `release`.  After `keep`, this object owns a descriptor of its own.  Over TLS the bytes on
+    the socket are encrypted, so this class neither reads nor writes them.
     """
 
     __slots__ = ("_guard", "_junk", "_kept", "_plain", "_readable", "_writable", "fd")
@@ -27,8 +35,9 @@ class ClientSocket:
     def __init__(self, fd: int, *, plain: bool = True) -> None:
         self.fd = fd
         self._plain = plain
-        # Guards the descriptor: the server may close it as another thread looks, and give its
-        # number to the next client.  Greenlets do not come between.
+        # Guards the descriptor.  While one thread uses its number, the server may close it in
+        # another thread, and the system may give the number to the next client.  Greenlets need
+        # no lock, because none of the guarded code lets another greenlet run.
         self._guard = concurrency.guard()
         self._kept = False
         self._readable: Any = None
@@ -37,19 +46,20 @@ class ClientSocket:
 
     @classmethod
     def of(cls, environ: Mapping[str, Any]) -> ClientSocket | None:
-        """Return the connection behind a request, if it is in reach."""
+        """Return the connection of a request; None if the server does not give access to it."""
         names = ("gunicorn.socket", "gunicorn.sock", "werkzeug.socket")
         sock = next((environ[name] for name in names if name in environ), None)
-        # An HTTP/2 connection is not one client's stream alone.
+        # An HTTP/2 connection carries other requests beside this stream.
         http1 = str(environ.get("SERVER_PROTOCOL", "")).startswith("HTTP/1")
         if not isinstance(sock, socket.socket) or not http1:
             return None
         return cls(sock.fileno(), plain=not hasattr(sock, "cipher"))
 
     def keep(self) -> bool:
-        """Keep the connection open when the server closes its own descriptor, and watch it anew.
+        """Keep the connection open after the server closes its own descriptor.
 
-        False where that cannot be, or this process may have no more descriptors.
+        A watcher is stopped; call `watch` again.  Return False over TLS, and if the process has no
+        descriptor left.
         """
         if not self._plain:
             return False
@@ -63,7 +73,7 @@ class ClientSocket:
         return True
 
     def watch(self, gone: Callable[[], None]) -> bool:
-        """Call `gone` when the client closes; False where nothing can watch (no gevent)."""
+        """Call `gone` once the client closes the connection; False over TLS or without gevent."""
         if not self._plain or not concurrency.patched():
             return False
         _stop(self._readable)
@@ -72,7 +82,7 @@ class ClientSocket:
         return True
 
     def look(self, gone: Callable[[], None]) -> None:
-        """Call `gone` if the client has closed, where nothing watches."""
+        """Poll the connection, where `watch` cannot; call `gone` if the client has closed it."""
         if not self._plain or concurrency.patched():
             return
         with self._guard:
@@ -81,6 +91,8 @@ class ClientSocket:
             gone()
 
     def _has_left(self) -> bool:
+        """Discard what the client has sent; say whether the connection has ended behind it."""
+        # The object only borrows the descriptor; `detach` gives it back without closing it.
         sock = socket.socket(fileno=self.fd)
         try:
             while self._junk <= JUNK and (received := sock.recv(16384, socket.MSG_DONTWAIT)):
@@ -94,13 +106,13 @@ class ClientSocket:
         return True
 
     def when_writable(self, write: Callable[[], bool]) -> None:
-        """Call `write` whenever the client takes bytes again, until it returns False."""
+        """Call `write` whenever the socket accepts bytes again, until `write` returns False."""
         if self._writable is None:
             self._writable = concurrency.watcher(self.fd, write=True)
             self._writable.start(self._write, write)
 
     def _read(self, gone: Callable[[], None]) -> None:
-        # Bytes are thrown away, as they would hide the end that comes after them.
+        # Bytes from the client are discarded; unread, they would hide the end that follows them.
         try:
             received = os.read(self.fd, 16384)
         except BlockingIOError:
@@ -117,15 +129,15 @@ class ClientSocket:
             self._writable = _stop(self._writable)
 
     def cut(self) -> None:
-        """End the connection now, unsent bytes included."""
+        """End the connection in both directions now; bytes not yet sent are lost."""
         self._shutdown(socket.SHUT_RDWR)
 
     def finish(self) -> None:
-        """Say that no request follows on this connection, so that the server closes it at once."""
+        """Shut the reading side only: the server finds no further request there, and closes."""
         self._shutdown(socket.SHUT_RD)
 
     def release(self) -> None:
-        """Let go of the connection, and close it where it was kept; idempotent."""
+        """Stop watching; close the descriptor if it was kept; idempotent."""
         self._readable = _stop(self._readable)
         self._writable = _stop(self._writable)
         with self._guard:
@@ -147,7 +159,7 @@ class ClientSocket:
 
 
 def _stop(watcher: Any) -> Any:
-    """Stop a watcher, if there is one; return None, to stand in its place."""
+    """Stop and close a watcher, if there is one; return None to assign in its place."""
     if watcher is not None:
         watcher.stop()
         watcher.close()

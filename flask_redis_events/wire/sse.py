@@ -1,8 +1,8 @@
-"""Server-Sent Events as bytes, both ways: HTML 9.2 and nothing else.  No I/O, no clock, no Flask.
+"""Server-Sent Events as bytes, both ways (HTML, section 9.2).  No I/O, no clock, no Flask.
 
-The standard is kind to writers; clients are not.  So the encoder writes only the subset that every
-client reads alike: id, event, retry, data in this order, LF, one space after the colon, one whole
-block at a time.  The decoder takes whatever the standard takes.
+The standard allows writers more than all clients can read.  So the encoder writes only the subset
+that every client reads alike: id, event, retry, data in this order, LF, one space after the colon,
+one whole block at a time.  The decoder accepts everything that the standard accepts.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ from typing import Any, NamedTuple
 
 from ..exceptions import FieldError
 
-#: What keeps an idle connection alive.  No blank line: 9.2.7 asks for "a comment line", and after
-#: a blank one several clients report an event that nobody sent.
+#: The comment that keeps an idle connection alive.  Section 9.2.7 asks for "a comment line" only:
+#: if a blank line follows it, several clients report an event that nobody sent.
 COMMENT = b":\n"
 
 _BOM = b"\xef\xbb\xbf"
-# EventSource fires these itself: a listener could not tell ours from a lost connection.
+# EventSource fires these itself, so a listener could not tell ours from a lost connection.
 _RESERVED_EVENTS = ("open", "error")
-# NUL is legal here, but no use to anyone; a line end would inject fields of the sender's choice.
+# A line end would let the sender inject other fields.  NUL is legal, but serves no purpose.
 _EVENT = re.compile(r"[^\r\n\0\ud800-\udfff]*")
 # A client sends its last id back as a header.  These bytes, or more than 128 of them, make the
 # browser ask for permission first (a CORS preflight) on every reconnect to another origin.
 _CORS_UNSAFE = '"():<>?@[\\]{}'
 _ID_CHARACTERS = frozenset(map(chr, range(0x21, 0x7F))) - frozenset(_CORS_UNSAFE)
 _ID_BYTES = 128
-# The standard wants ASCII digits, where str.isdigit() has many more.  18 of them are 30 million
-# years; int() is slow on, and at last refuses, the megabytes that a stranger may send.
+# The standard asks for ASCII digits; str.isdigit() accepts many more.  18 digits of milliseconds
+# are 30 million years.  A hostile server may send megabytes of digits, for which int() takes long
+# before it refuses them.
 _RETRY = re.compile("[0-9]{1,18}")
 
 
 def dumps(value: object, *, default: Callable[[Any], Any] | None = None) -> str:
-    """Write a value as one line of JSON; raise FieldError for what JSON does not have.
+    """Write a value as one line of JSON; raise FieldError for a value that JSON does not have.
 
-    `default` turns an object that JSON does not know into one that it does, as in `json.dumps`.
+    `default` converts an object that JSON does not know into one that it knows, as in `json.dumps`.
     """
     try:
         text = _writer(default).encode(value)
@@ -53,7 +54,7 @@ def dumps(value: object, *, default: Callable[[Any], Any] | None = None) -> str:
         ) from exc
     except RecursionError as exc:
         raise FieldError("The data is nested too deeply for JSON: send it flatter.") from exc
-    # UTF-8 has no surrogates, JSON does: Python's escape for a lone one is JSON's, to the letter.
+    # UTF-8 cannot encode a lone surrogate, but JSON can escape it; Python's escape is the same.
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -70,9 +71,9 @@ def encode(
 ) -> bytes:
     """Write one block, ready for the wire; `retry` is in milliseconds.
 
-    The events "" and "message" are the default and get no line; the id "" makes a client forget
-    the last one.  Line ends inside the text arrive as LF, whichever they were: there is no other
-    way to write them.  Raise FieldError for a field that a client would misread.
+    The events "" and "message" are the default and get no line.  The id "" makes a client forget
+    its last id.  All line ends in the text arrive as LF, because the format cannot tell them
+    apart.  Raise FieldError for a field that a client would misread.
     """
     fields = _id_line(id) + _event_line(event) + _retry_line(retry)
     # A line ends at CRLF, CR or LF only; str.splitlines() also splits at U+0085, U+2028 and more.
@@ -102,7 +103,8 @@ def _event_line(event: str | None) -> str:
         return ""
     if event in _RESERVED_EVENTS:
         raise FieldError(
-            f"An event must not be called {event!r}, which EventSource fires itself: rename it."
+            f"An event must not be called {event!r}, because EventSource fires that itself: rename"
+            " it."
         )
     if isinstance(event, str) and _EVENT.fullmatch(event):
         return f"event: {event}\n"
@@ -121,7 +123,7 @@ def _retry_line(retry: int | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
-    """Data with SSE fields of its own, where a callback needs more than the plain value.
+    """Data with SSE fields of its own, for a callback that needs more than a plain value.
 
     Raise FieldError for a field that `encode` would refuse.
     """
@@ -131,25 +133,25 @@ class ServerSentEvent:
     _: KW_ONLY
     #: The name that a browser listens to with `addEventListener`; None is "message".
     event: str | None = None
-    #: What the browser sends back as `Last-Event-ID`; None leaves the last one as it was.
+    #: The id that the browser sends back as `Last-Event-ID`; None leaves the last one as it was.
     id: str | None = None
     #: How many milliseconds the browser waits before it reconnects; None leaves it as it was.
     retry: int | None = None
 
     def __post_init__(self) -> None:
-        # Here, and not when it is sent: the traceback then shows the line that is wrong.
+        # Checked here and not when it is sent, so that the traceback shows the line that is wrong.
         _id_line(self.id)
         _event_line(self.event)
         _retry_line(self.retry)
 
     def encode(self, *, default: Callable[[Any], Any] | None = None) -> bytes:
-        """Write it as one block, its data as JSON; `default` is as in `dumps`."""
+        """Write the event as one block, its data as JSON; `default` is as in `dumps`."""
         text = dumps(self.data, default=default)
         return encode(text, event=self.event, id=self.id, retry=self.retry)
 
 
 class Event(NamedTuple):
-    """What a browser would dispatch."""
+    """An event as a browser would dispatch it."""
 
     event: str
     data: str
@@ -159,15 +161,16 @@ class Event(NamedTuple):
 class Decoder:
     """Read a stream as a browser does (HTML 9.2.6), in chunks that may be cut anywhere.
 
-    A block without its blank line is never dispatched: at the end of a stream, drop the decoder.
+    A block without its blank line is never dispatched.  So the caller drops the decoder at the end
+    of a stream; there is nothing to flush.
     """
 
     def __init__(self) -> None:
-        #: What a client would send as `Last-Event-ID`; "" before the first id.
+        #: The value that a client would send as `Last-Event-ID`; "" before the first id.
         self.last_event_id = ""
         #: The reconnection time that the stream asked for, in milliseconds.
         self.retry: int | None = None
-        #: How many comment lines have come.
+        #: How many comment lines have arrived.
         self.comments = 0
         self._open_line = bytearray()
         self._first_line = True
@@ -180,7 +183,8 @@ class Decoder:
         """Take the next bytes, and return the events that they complete."""
         if not data:
             return []
-        # CR ended its line when it came, lest an event wait for a byte that may never come.
+        # A CR ends its line at once, because the LF that may belong to it may never arrive; if it
+        # arrives in the next chunk, it is skipped.
         if self._after_cr:
             data = data.removeprefix(b"\n")
         self._after_cr = data.endswith(b"\r")
@@ -191,7 +195,7 @@ class Decoder:
         return [event for line in lines if (event := self._take(line)) is not None]
 
     def _close_line(self, rest: bytes) -> bytes:
-        # A bytearray, as `bytes += bytes` copies a long line again with every chunk of it.
+        # A bytearray, because `bytes += bytes` would copy a long line again with each chunk.
         line = bytes(self._open_line + rest)
         self._open_line.clear()
         if self._first_line:
@@ -205,7 +209,7 @@ class Decoder:
         if line.startswith(b":"):
             self.comments += 1
             return None
-        # No byte of a longer UTF-8 sequence is CR, LF or colon, so lines can be decoded singly.
+        # A longer UTF-8 sequence contains no CR, LF or colon, so each line can be decoded alone.
         name, _, value = line.decode("utf-8", "replace").partition(":")
         self._set(name, value.removeprefix(" "))
         return None

@@ -1,4 +1,5 @@
-"""Hours of trouble in minutes: clients, emitters and faults, and then a count of every message.
+"""The audit: clients, emitters and many faults for some minutes, then a count of every message.
 
-What is true is what `emit` returned, and not what Redis or the package say of it.
+The ids that `emit` returned are the truth against which clients are judged; neither Redis nor the
+package is believed.
 """

@@ -1,4 +1,4 @@
-"""`python -m tests.audit`: make trouble, and count every message."""
+"""`python -m tests.audit`: cause faults for a while, then count every message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .audit import Outcome, Plan, run
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.audit", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=300, help="how long to make trouble")
+    parser.add_argument("--seconds", type=float, default=300, help="how long to cause faults (300)")
     parser.add_argument("--clients", type=int, default=60)
     parser.add_argument("--channels", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
@@ -27,7 +27,7 @@ def main() -> int:
 
 
 def table(outcome: Outcome) -> str:
-    """Show an outcome, a line each."""
+    """Return an outcome as text, with a line for each count."""
     verdict, ledger = outcome.verdict, outcome.ledger
     groups: list[list[tuple[str, int]]] = [
         sorted(outcome.faults.items()),
@@ -35,7 +35,7 @@ def table(outcome: Outcome) -> str:
         [
             ("messages acknowledged by emit", ledger.acknowledged),
             ("emits that raised", ledger.failed),
-            ("… and were published all the same", ledger.failed_kept),
+            ("… but were published", ledger.failed_kept),
             ("deliveries", verdict.deliveries),
             ("pages", outcome.pages),
             ("resumes", outcome.connections - outcome.pages),
@@ -50,8 +50,8 @@ def table(outcome: Outcome) -> str:
             ("never emitted, or not for this client", verdict.strangers),
             ("under another id than emit returned", verdict.damaged),
             ("published twice", len(ledger.twice)),
-            ("acknowledged, and lost by Redis", len(ledger.unkept)),
-            ("in Redis, and emitted by nobody", len(ledger.foreign)),
+            ("acknowledged, but not in Redis", len(ledger.unkept)),
+            ("in Redis, but never emitted", len(ledger.foreign)),
         ],
     ]
     lines = [f"{count:9d}  {what}" for group in groups for what, count in [("", 0), *group] if what]

@@ -1,4 +1,4 @@
-"""The application under audit: each kind of stream, a door to emit through, and its metrics."""
+"""The application under audit: a view for each kind of stream, one to emit, and one for metrics."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from flask import Flask, request
 
-from flask_redis_events import RedisEvents
+from flask_redis_events import Messages, RedisEvents
 from flask_redis_events.streams.callbacks import StreamEvent
-from flask_redis_events.streams.pull import Messages
 
 from .ledger import skipped
 
-#: Seconds that the generator gathers for: longer than a heartbeat, which must not pass it by.
+#: Seconds for which the generator gathers.  They exceed a heartbeat, so the audit shows whether a
+#: heartbeat moves a client's cursor past messages that the generator still holds.
 GATHER = 6.0
 
 events = RedisEvents()
@@ -52,16 +52,16 @@ def add_streams(app: Flask) -> None:
 
 
 def transform(channel: str, message: Any, event: StreamEvent) -> Any:
-    """Skip some, and send two events for some."""
+    """Skip some messages, and send two events for some others."""
     if message is None or skipped(message["number"]):
-        return None  # None is what is emitted where it is not kept
+        return None  # transient messages of the audit have the value None
     if message["number"] % 5 == 0:
         event.message(message["number"], event="part")
     return {**message, "made": True}
 
 
 def gather(messages: Messages) -> Iterator[Any]:
-    """Send three at a time, or what there is when nothing comes for a while."""
+    """Send three messages at a time, or fewer if none arrives for a while."""
     batch: list[Any] = []
     while True:
         taken = messages.taken

@@ -1,4 +1,4 @@
-"""One run: start everything, make trouble for a while, let it settle, and count."""
+"""One run of the audit: start everything, cause faults, let the clients catch up, and count."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SETTINGS = {
     "RETRY": "0.3",
     "BUFFER": "300000",
 }
-#: The kernel's own buffers, kept small: a client that stalls is to be seen by the server.
+#: Small socket buffers in the kernel, so that the server soon notices a client that does not read.
 CONFIG = """
 def when_ready(server):
     import socket
@@ -61,28 +61,28 @@ def when_ready(server):
 
 @dataclass
 class Plan:
-    """How large, and how long, in seconds; the seed decides everything else."""
+    """The size and the length of a run, in seconds; the seed decides everything else."""
 
     seed: int
     seconds: float = 300
     clients: int = 60
     channels: int = 20
-    #: Processes that emit from outside, in two threads each; two threads more use the application.
+    #: Emitting processes, with two threads each; two more threads emit through the application.
     processes: int = 2
-    #: Turns a second and thread.
+    #: Emits a second, in each thread.
     rate: float = 20
 
 
 @dataclass
 class Outcome:
-    """What happened."""
+    """The result of a run."""
 
     verdict: Verdict
     ledger: Ledger
     faults: Counter[str] = field(default_factory=Counter)
     pages: int = 0
     connections: int = 0
-    #: Of all workers there were, as they were last asked.
+    #: The sum over all workers of the last metrics that each one returned.
     metrics: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -92,7 +92,7 @@ class Outcome:
 
 
 class Outside:
-    """A process that emits, and that can be frozen."""
+    """An emitting process, which can be frozen."""
 
     def __init__(self, url: str, styles: Sequence[Style], directory: Path) -> None:
         self._path = directory / f"{styles[0].name}.json"
@@ -118,7 +118,7 @@ class Outside:
 
 
 class Audit:
-    """Everything that runs."""
+    """All servers, emitters and pages of a run."""
 
     def __init__(self, plan: Plan, directory: Path, say: Say, running: contextlib.ExitStack):
         self.plan = plan
@@ -135,7 +135,7 @@ class Audit:
             Gunicorn(app, workers=2, env=environ, config_text=CONFIG)
         )
         self.pages: list[Page] = []
-        #: Those that are gone, too.
+        #: All pages, also those that were closed.
         self.every_page: list[Page] = []
         for _ in range(plan.clients):
             self._come()
@@ -162,7 +162,7 @@ class Audit:
             yield inside
 
     def _come(self) -> None:
-        """Open a page; every tenth is a second tab of the one before."""
+        """Open a page; every tenth shows the same as one of the five pages before it."""
         number = len(self.every_page)
         if number % 10 == 9:
             asked = self.every_page[-1 - self._chance.randrange(5)].asked
@@ -174,7 +174,7 @@ class Audit:
         self.every_page.append(page)
 
     def make_trouble(self) -> Counter[str]:
-        """Carry out faults, each of them before any comes again."""
+        """Cause faults in random order; every fault occurs before any is repeated."""
         scene = Scene(
             self._chance,
             self.server,
@@ -200,7 +200,7 @@ class Audit:
         return done
 
     def settle(self) -> Ledger:
-        """Stop emitting, let every page catch up, then listen for what must not come."""
+        """Stop emitting, and let every page catch up; then wait for events that must not come."""
         self.say("settling …")
         for each in self.emitting:
             each.stop()
@@ -213,7 +213,7 @@ class Audit:
                 wait_until(
                     functools.partial(_has, page, last), max(0.0, deadline - time.monotonic())
                 )
-        # A cursor that was wrong shows when its client comes back.
+        # All pages reconnect, because a wrong cursor shows in what the server then sends.
         for page in self.pages:
             page.drop()
         _listen(HEARTBEAT * 3)
@@ -221,7 +221,7 @@ class Audit:
         return ledger
 
     def count(self, ledger: Ledger, faults: Counter[str]) -> Outcome:
-        """Judge every page there was."""
+        """Judge every page, also those that were closed."""
         verdict = Verdict()
         for page in self.every_page:
             page.judge(verdict, ledger)
@@ -240,7 +240,7 @@ class Audit:
 
 
 def run(plan: Plan, directory: Path, say: Say = lambda text: None) -> Outcome:
-    """Carry out a plan."""
+    """Run an audit, and return its outcome."""
     with contextlib.ExitStack() as running:
         audit = Audit(plan, directory, say, running)
         faults = audit.make_trouble()
@@ -252,12 +252,12 @@ def _has(page: Page, last: Position) -> bool:
 
 
 def _listen(seconds: float) -> None:
-    """Let time pass: part of the schedule, as nothing is to happen."""
+    """Let time pass; a sleep, because no event is expected that a test could wait for."""
     time.sleep(seconds)
 
 
 def _kept(url: str) -> list[Kept]:
-    """Return all that Redis has in its histories."""
+    """Return all messages in Redis' histories."""
     kept = []
     with redis.Redis.from_url(url) as client:
         for key in client.scan_iter(match=f"{PREFIX}history:*", count=1000):

@@ -1,4 +1,4 @@
-"""Emitters: threads that keep a record of what they emit, here or in a process of their own.
+"""Emitters: threads that emit and keep records of it, in this process or in another one.
 
 `python -m tests.audit.emitting '{…}'` emits until SIGTERM, and then writes its records.
 """
@@ -21,18 +21,18 @@ from flask_redis_events import BrokerError, Emitter
 
 from .ledger import Name, Record, data
 
-#: How every emitter and the application are set: nothing is trimmed, nothing expires.
+#: The settings of all emitters and of the application; with these no message is trimmed or expires.
 PREFIX, HISTORY, HISTORY_TTL = "audit:", 100_000, 3600.0
 
 Message = tuple[str, dict[str, Any]]
-#: Sends some messages, and returns their ids; what it raises is a failure of all of them.
+#: A function that sends messages and returns their ids; if it raises, all of them have failed.
 Send = Callable[[Sequence[Message]], Sequence[str | None]]
 FAILURES = (BrokerError, OSError, http.client.HTTPException, ValueError)
 
 
 @dataclass
 class Style:
-    """How one emitter emits; `rate` is in turns a second."""
+    """The settings of one emitter; `rate` is in emits a second."""
 
     name: str
     channels: list[str]
@@ -41,7 +41,7 @@ class Style:
 
 
 class Emitting:
-    """Emits on random channels in a thread, a few of them often and most of them seldom."""
+    """A thread that emits on random channels: often on a few of them, seldom on most."""
 
     def __init__(
         self, style: Style, send: Send, transient: Callable[[str], Any] | None = None
@@ -73,7 +73,7 @@ class Emitting:
         self._awake.set()
 
     def emit(self, channels: Iterable[str], size: int = 0) -> None:
-        """Emit once on each of the channels, in one go."""
+        """Emit a message on each of the channels, in one round trip."""
         numbered = enumerate(channels, len(self.records))
         names = [Name(self._style.name, number, channel) for number, channel in numbered]
         try:
@@ -100,7 +100,7 @@ class Emitting:
 
 
 def by_emitter(emitter: Emitter) -> tuple[Send, Callable[[str], Any]]:
-    """Return how an `Emitter` sends, and how it sends what is not kept."""
+    """Return two functions: one sends messages with an `Emitter`, one sends a transient message."""
 
     def send(messages: Sequence[Message]) -> Sequence[str | None]:
         if len(messages) == 1:
@@ -114,10 +114,10 @@ def by_emitter(emitter: Emitter) -> tuple[Send, Callable[[str], Any]]:
 
 
 def by_app(port: int) -> Send:
-    """Return how the application is asked to emit; a worker may die over it."""
+    """Return a function that emits through the application, whose worker may die meanwhile."""
 
     def send(messages: Sequence[Message]) -> Sequence[str | None]:
-        # One only: of several, those before a failure would have been acknowledged.
+        # Only one message, because a failure says nothing of messages that were sent before it.
         ((channel, value),) = messages[:1]
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
         try:
@@ -135,7 +135,7 @@ def by_app(port: int) -> Send:
 
 
 class EmittingOne(Emitting):
-    """Emits one at a time."""
+    """A thread that emits one message in each round trip."""
 
     def emit(self, channels: Iterable[str], size: int = 0) -> None:
         for channel in channels:
@@ -147,7 +147,7 @@ def open_emitter(url: str) -> Emitter:
 
 
 def arguments(url: str, styles: Sequence[Style], path: Path) -> list[str]:
-    """Return the command of a process that emits in these styles, and its ledger's path."""
+    """Return the command of a process that emits in these styles and writes its records."""
     given = {"url": url, "styles": [asdict(style) for style in styles], "path": str(path)}
     return [sys.executable, "-X", "faulthandler", "-m", "tests.audit.emitting", json.dumps(given)]
 
@@ -157,7 +157,7 @@ def main(given: dict[str, Any]) -> None:
 
     def stop(number: int, frame: object) -> None:
         over.set()
-        # Should it hang, its log says where, before it is killed.
+        # If the process hangs, its log shows where, before the process is killed.
         faulthandler.dump_traceback_later(35)
 
     signal.signal(signal.SIGTERM, stop)

@@ -1,4 +1,6 @@
-"""What may go wrong: each fault is a function of the scene, and undoes what must not stay."""
+"""The faults: each is a function of the scene, and undoes changes that must not last.
+
+Its docstring is its name in the table of the audit."""
 
 from __future__ import annotations
 
@@ -17,12 +19,12 @@ from tests.support.servers import Gunicorn, RedisServer
 
 from .page import Page
 
-#: Seconds: the streams' heartbeat.
+#: Seconds between the heartbeats of a stream.
 HEARTBEAT = 2.0
 
 
 class Pausable(Protocol):
-    """An emitter that may be silent for a while."""
+    """An emitter that can be paused."""
 
     def pause(self) -> None: ...
 
@@ -31,7 +33,7 @@ class Pausable(Protocol):
 
 @dataclass
 class Scene:
-    """What faults may touch."""
+    """The parts of a run that faults may change."""
 
     chance: random.Random
     server: Gunicorn
@@ -39,7 +41,7 @@ class Scene:
     #: Open pages; `come` opens one more.
     pages: list[Page]
     come: Callable[[], None]
-    #: Emits a message of so many bytes on each of some channels, in one go.
+    #: Emits a message of a size in bytes on each of some channels, in one round trip.
     emit: Callable[[Sequence[str], int], None]
     channels: list[str]
     emitting: Sequence[Pausable]
@@ -55,7 +57,7 @@ class Scene:
         self.over.wait(seconds)
 
     def burst(self, count: int, size: int, channels: Sequence[str]) -> None:
-        """Emit so many messages of so many bytes each, one by one, on any of some channels."""
+        """Emit `count` messages of `size` bytes, one by one, on random ones of some channels."""
         for _ in range(count):
             self.emit([self.chance.choice(channels)], size)
 
@@ -64,7 +66,7 @@ class Scene:
 
     @contextlib.contextmanager
     def silence(self) -> Iterator[None]:
-        """Nothing is emitted meanwhile, but by the fault itself."""
+        """Pause all emitters; only the fault itself can emit inside the block."""
         for each in self.emitting:
             each.pause()
         try:
@@ -90,7 +92,7 @@ def reload(scene: Scene) -> None:
 
 
 def reload_in_a_storm(scene: Scene) -> None:
-    """all connections cut, and HUP while the clients come back"""
+    """all connections cut, and HUP while the clients reconnect"""
     for page in scene.pages:
         page.drop()
     scene.wait(scene.chance.uniform(0.1, 0.5))
@@ -168,7 +170,7 @@ def come_and_go(scene: Scene) -> None:
 
 
 def fall_silent(scene: Scene) -> None:
-    """silence for three heartbeats; clients that come back before and after"""
+    """silence for three heartbeats; clients that reconnect during it"""
     with scene.silence():
         for _ in range(2):
             scene.wait(HEARTBEAT * 1.5)
@@ -176,13 +178,13 @@ def fall_silent(scene: Scene) -> None:
 
 
 def whisper(scene: Scene) -> None:
-    """silence, but on channels of one client or of a generator, which come back elsewhere"""
+    """silence except on channels of one client or of a generator, which then reconnect"""
     alone = [page for page in scene.pages if page.asked.alone]
     gathering = [page for page in scene.pages if page.asked.gathers]
     with scene.silence():
         scene.wait(0.5)
         for page in [*alone, *gathering]:
-            # More at once than a generator sends: it has to keep the last for later.
+            # Four messages, because the generator sends three and must hold the fourth.
             scene.emit(page.asked.channels * 4, 10)
         scene.wait(0.3)
         for page in alone:

@@ -1,4 +1,4 @@
-"""What was emitted: each emitter's own record, against what Redis has kept.  Pure."""
+"""The true list of messages, from the emitters' records and Redis' histories.  Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flask_redis_events.wire.sse import Event
 
 
 class Record(NamedTuple):
-    """One message as its emitter saw it; without an id, `emit` raised: it is there or not."""
+    """One message as its emitter saw it; without an id, `emit` raised, and it may exist or not."""
 
     emitter: str
     number: int
@@ -21,7 +21,7 @@ class Record(NamedTuple):
 
 
 class Name(NamedTuple):
-    """What tells a message from all others, as it is in its data."""
+    """The unique name of a message, which is part of its data."""
 
     emitter: str
     number: int
@@ -29,7 +29,7 @@ class Name(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A message as Redis has it."""
+    """A message in Redis' history."""
 
     id: Position
     name: Name
@@ -37,19 +37,19 @@ class Kept(NamedTuple):
 
 @dataclass
 class Ledger:
-    """What is true."""
+    """The messages that exist, and the differences between emitters and Redis."""
 
-    #: Everything that was emitted, in the order of ids.
+    #: All messages that were emitted, in the order of ids.
     truth: list[Kept] = field(default_factory=list)
     acknowledged: int = 0
-    #: `emit` raised, and the message is there all the same, or is not.
+    #: How often `emit` raised although Redis has the message, and how often in all.
     failed_kept: int = 0
     failed: int = 0
-    #: Emitted once, and there under several ids.
+    #: Messages that were emitted once, and are in Redis under several ids.
     twice: list[Name] = field(default_factory=list)
-    #: Acknowledged, and not in Redis under that id.
+    #: Messages that were acknowledged, and are not in Redis under that id.
     unkept: list[Record] = field(default_factory=list)
-    #: In Redis, and nobody emitted it.
+    #: Messages in Redis that no emitter has emitted.
     foreign: list[Name] = field(default_factory=list)
 
     @property
@@ -58,7 +58,7 @@ class Ledger:
 
 
 def reconcile(records: Iterable[Record], kept: Iterable[Kept]) -> Ledger:
-    """Compare what emitters know with what Redis has."""
+    """Compare the emitters' records with Redis' histories."""
     ids: dict[Name, list[Position]] = {}
     for id, name in kept:
         ids.setdefault(name, []).append(id)
@@ -87,7 +87,7 @@ def reconcile(records: Iterable[Record], kept: Iterable[Kept]) -> Ledger:
 
 
 def data(name: Name, size: int) -> dict[str, Any]:
-    """Return what is emitted; the filling shows whether messages ran into each other."""
+    """Return a message's data; its filling shows whether bytes of two messages were mixed."""
     return {**name._asdict(), "filling": filling(name, size), "size": size}
 
 
@@ -101,7 +101,7 @@ def skipped(number: int) -> bool:
 
 
 def shrink(event: Event) -> Event:
-    """Keep of a message's data the names of what is in it; raise ValueError where it is damaged."""
+    """Reduce a message's data to the names in it; raise ValueError if the data is damaged."""
     if event.event != "message":
         return event
     value = json.loads(event.data)
@@ -112,17 +112,18 @@ def shrink(event: Event) -> Event:
 def _name(value: Mapping[str, Any]) -> Name:
     name = Name(value["emitter"], value["number"], value["channel"])
     if value["filling"] != filling(name, value["size"]):
-        raise ValueError(f"{name} holds what is not its own.")
+        raise ValueError(f"{name} holds bytes of another message.")
     return name
 
 
 def expand(
     events: Iterable[Event], positions: Mapping[Name, Position], *, gathered: bool
 ) -> list[Event]:
-    """Make an event of each message, with the id that `emit` returned for it.
+    """Return an event for each message, with the id that `emit` returned for it.
 
-    An event's own id must be that of its message; one that differs is marked as damaged by its
-    event name.  `gathered` events hold several, and may have the id of what was skipped since.
+    An event's id must be the id of its message; an event with another id is renamed to "damaged".
+    A `gathered` event holds several messages, and may have the id of a message that was skipped
+    after them.
     """
     every: list[Event] = []
     for event in events:

@@ -1,4 +1,4 @@
-"""The clients: what each asks for, and an EventSource that checks, shrinks, and can stall."""
+"""The clients: the streams that they open, and an EventSource that checks them and can stall."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.support.sse_client import EventSource, SSEClient, StreamEnded
 from .ledger import Ledger, expand, shrink, skipped
 from .verdict import Verdict, expected, judge
 
-#: Bytes that the kernel takes for a page that does not read.
+#: Bytes that the kernel buffers for a page that does not read.
 RECEIVE_BUFFER = 65536
-#: Seconds before and after what was lost that the story of a page tells of.
+#: Seconds before and after a lost message for which the page's story is shown.
 STORY = 1.5
 
 
 class Asked(NamedTuple):
-    """What a page is to show."""
+    """The stream that a page opens."""
 
     path: str
     channels: tuple[str, ...]
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
 
 
 def ask(number: int, channels: Sequence[str], chance: random.Random) -> Asked:
-    """Choose what the page of a number shows; each kind has its turn."""
+    """Choose the stream of a page; its number decides the kind of stream."""
     if number % 10 in (5, 6, 7):
         kind = {5: "callback", 6: "shared", 7: "pull"}[number % 10]
         name = chance.choice(channels)
@@ -59,18 +59,18 @@ class Page(EventSource):
     def __init__(self, url: str, name: str, asked: Asked) -> None:
         self.name = f"{name} on {asked.path}"
         self.asked = asked
-        #: What made it give up reading: bytes that are no stream of ours.
+        #: The error that ended reading, if the bytes were no valid stream.
         self.broken: str | None = None
-        #: Closed for good before the end.
+        #: Whether the page was closed before the end of the run.
         self.left = False
-        #: What happened to it, and when.
+        #: The events and connections of the page, with Unix times.
         self._story: list[tuple[float, str]] = []
         self._reading = threading.Event()
         self._reading.set()
         super().__init__(url + asked.path)
 
     def stall(self) -> None:
-        """Read no more, until `resume`."""
+        """Stop reading until `resume`."""
         self._reading.clear()
 
     def resume(self) -> None:
@@ -91,12 +91,12 @@ class Page(EventSource):
 
     @property
     def began(self) -> Position | None:
-        """The id of its first `ready`."""
+        """The id of the page's first `ready`."""
         ready = next((event for event in self.events if event.event == "ready"), None)
         return Position.parse(ready.last_event_id) if ready else None
 
     def wanted(self, ledger: Ledger) -> list[Position]:
-        """Return the ids of all that it must have had; of a closed page, up to its cursor."""
+        """Return the ids that the page must have received; up to its cursor if it left."""
         truth = [
             (id, name.channel)
             for id, name in ledger.truth
@@ -106,7 +106,7 @@ class Page(EventSource):
         return [id for id in ids if id <= self.cursor] if self.left else ids
 
     def judge(self, verdict: Verdict, ledger: Ledger) -> None:
-        """Count what is wrong with what it had."""
+        """Compare the page's events with the ledger, and count the differences."""
         refused = self.broken or (self.status if self.status != 200 else None)
         if refused or (self.began is None and not self.left):
             verdict.stopped += 1
@@ -118,7 +118,7 @@ class Page(EventSource):
             verdict.tell(self._around(lost[0]))
 
     def _around(self, lost: Position) -> list[str]:
-        """Return what happened to it around the time of a message: ids are Redis' clock."""
+        """Return the page's story around a lost message, whose id is a time of Redis' clock."""
         at = lost.ms / 1000
         return [f"{when:.3f} {what}" for when, what in self._story if abs(when - at) < STORY]
 

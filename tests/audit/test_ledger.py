@@ -1,4 +1,4 @@
-"""What the audit takes for true: its counts of nothing are worth what this proves."""
+"""The audit's ledger: it finds each kind of difference, so that a count of 0 means something."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def kept(name: Name, *ids: int) -> list[Kept]:
 def test_emitters_are_compared_with_redis(
     id: str | None, found: list[Kept], counts: dict[str, int]
 ):
-    """What was acknowledged is there, once; what failed is there or not."""
+    """Acknowledged messages must be in Redis once; failed ones may be there or not."""
     ledger = reconcile([Record(*ONE, id)], found)
     values = {name: getattr(ledger, name) for name in vars(ledger) if name != "truth"}
     counted = {name: v if isinstance(v, int) else len(v) for name, v in values.items()}
@@ -45,7 +45,7 @@ def test_emitters_are_compared_with_redis(
 
 
 def test_what_redis_lost_is_missed_by_clients():
-    """An acknowledged message is true, whether Redis has it or not."""
+    """An acknowledged message counts as emitted, whether or not Redis has it."""
     assert reconcile([Record(*ONE, "1-0")], []).truth == kept(ONE, 1)
 
 
@@ -64,22 +64,22 @@ def received(*names: Name, id: str) -> Event:
     ],
 )
 def test_an_id_is_that_of_its_message(event: Event, gathered: bool, kinds: list[str]):
-    """Another one would carry the client to a wrong place."""
+    """An event with the id of another message is damaged, because it moves the cursor wrongly."""
     assert [each.event for each in expand([event], BOTH, gathered=gathered)] == kinds
 
 
 def test_messages_that_ran_into_each_other_are_seen():
-    """The filling of each is its own."""
+    """Mixed bytes of two messages raise, because each has its own filling."""
     whole: dict[str, Any] = data(ONE, 5)
     assert json.loads(shrink(Event("message", json.dumps(whole), "")).data) == [list(ONE)]
 
-    with pytest.raises(ValueError, match="not its own"):
+    with pytest.raises(ValueError, match="of another message"):
         shrink(Event("message", json.dumps({**whole, "filling": "aabbb"}), ""))
 
 
 @pytest.mark.parametrize("id, count", [("1-0", 1), ("2-0", 0), ("3-0", 0), ("", 0)])
 def test_a_cursor_that_goes_back_is_seen(id: str, count: int):
-    """The client would be given again what it had."""
+    """A control frame with an earlier id is counted, because the client would repeat messages."""
     verdict = Verdict()
     events = [received(ONE, id="1-0"), received(TWO, id="2-0"), Event("heartbeat", "{}", id)]
     judge(verdict, "client", events, [Position(1), Position(2)])

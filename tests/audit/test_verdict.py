@@ -1,4 +1,4 @@
-"""The audit's own judgement: it finds what is wrong, and nothing where all is well."""
+"""The audit's verdict: it counts each kind of fault, and none if all is well."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def had(*numbers: int, control: str = "") -> list[Event]:
 
 
 def test_what_is_expected():
-    """Everything on the channels and patterns after where the client began."""
+    """All messages on a client's channels and patterns after its beginning are expected."""
     numbers = [id.ms for id in expected(TRUTH, ["c0", "c1"], Position(3))]
 
     assert numbers == [4, 6, 7, 9]
@@ -38,7 +38,7 @@ def test_what_is_expected():
     ],
 )
 def test_each_fault_is_counted(events, faults):
-    """And nothing else."""
+    """Each fault is counted once, and no other fault with it."""
     verdict = Verdict()
     judge(verdict, "client", events, [Position(n) for n in (4, 6, 7, 9)])
     counts = {

@@ -1,4 +1,4 @@
-"""What a client should have had, and what it had.  Pure: ids in, counts out."""
+"""Compares the events that a client should have received with those it received.  Pure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Verdict:
     lost: int = 0
     repeated: int = 0
     out_of_order: int = 0
-    #: Had, and not emitted, or not for this client.
+    #: Received, but not emitted, or not for this client.
     strangers: int = 0
-    #: Emitted once, and sent under another id than `emit` returned.
+    #: Received under another id than `emit` returned.
     damaged: int = 0
-    #: A control frame carried an id before one that the client had: it would be given more again.
+    #: Control frames with an older id than the client had, so that a resume would repeat messages.
     cursor_back: int = 0
     resets: int = 0
-    #: Refused, told to stop, or never begun.
+    #: Streams that were refused, ended for good, or never began.
     stopped: int = 0
     details: list[str] = field(default_factory=list)
 
@@ -44,7 +44,7 @@ class Verdict:
             self.details.append(f"{kind}, {name}: {len(ids)}, first {ids[0]}, last {ids[-1]}")
 
     def tell(self, story: Sequence[str]) -> None:
-        """Show what happened to a client, for the first few that lost something."""
+        """Add the story of a client that lost a message to the details, up to a limit."""
         if len(self.details) < 20:
             self.details += [f"  {line}" for line in story]
 
@@ -52,7 +52,7 @@ class Verdict:
 def expected(
     truth: Iterable[tuple[Position, str]], asked: Sequence[str], after: Position
 ) -> list[Position]:
-    """Return the ids of all that was kept on the channels after a position, in order."""
+    """Return the ids of all messages on the channels after a position, in order."""
     heard = [Channel.parse(name) for name in asked]
 
     def hears(name: str) -> bool:
@@ -70,7 +70,7 @@ def judge(
     events: Sequence[Event],
     wanted: Sequence[Position],
 ) -> list[Position]:
-    """Compare what one client had with what it should have had; return what it lost."""
+    """Count the differences between expected and received messages; return the lost ids."""
     had = [Position.parse(e.last_event_id) for e in events if e.event == "message"]
     got = [id for id in had if id is not None]
     seen = set(got)
@@ -92,7 +92,7 @@ def judge(
 
 
 def _back(events: Sequence[Event]) -> list[Position]:
-    """Return the ids of control frames that come before what the client had already."""
+    """Return the ids of control frames that are older than an id that came before them."""
     placed = [(event.event, Position.parse(event.last_event_id)) for event in events]
     known = [(kind, id) for kind, id in placed if id is not None]
     furthest = accumulate((id for _, id in known), max)

@@ -1,4 +1,4 @@
-"""The load client: what it counts is exact, however the bytes are cut."""
+"""The load generator: its counts are exact, however the bytes are cut."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ BODIES = {
 @pytest.mark.parametrize("name", BODIES)
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, 10_000])
 def test_blocks_are_counted_however_they_are_cut(name: str, size: int):
-    """Messages are blocks with data; control frames are counted apart, comments not at all."""
+    """Blocks with data are messages; control frames are counted apart, and comments not at all."""
     body, blocks = BODIES[name], Blocks(chunked=name.startswith("chunked"))
 
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
@@ -68,7 +68,7 @@ def test_blocks_are_counted_however_they_are_cut(name: str, size: int):
 
 @pytest.mark.parametrize("name", BODIES)
 def test_blocks_are_counted_wherever_they_are_cut_once(name: str):
-    """No cut loses or doubles a block."""
+    """A cut at any place neither loses nor doubles a block."""
     body = BODIES[name]
 
     for cut in range(len(body)):
@@ -78,7 +78,7 @@ def test_blocks_are_counted_wherever_they_are_cut_once(name: str):
 
 
 def test_an_unfinished_block_moves_nothing():
-    """The id of a block that was cut off is not where the browser would resume."""
+    """The id of an unfinished block is not used to resume, as in a browser."""
     blocks = Blocks(chunked=True)
 
     blocks.take(chunk(MESSAGE) + b"20\r\nid: 99-0\ndata: cut o")
@@ -87,7 +87,7 @@ def test_an_unfinished_block_moves_nothing():
 
 
 def test_spread_tells_the_nearest_rank():
-    """Percentiles are values that were there."""
+    """A percentile is one of the values."""
     spread = Spread.of(range(1, 101))
 
     assert spread == Spread(100, 51, 100, 100)
@@ -98,7 +98,7 @@ def test_spread_tells_the_nearest_rank():
 
 
 def test_target_asks_as_a_browser_does():
-    """The request names the host, the type, and where to resume."""
+    """The request has the headers of a browser's EventSource."""
     target = Target.of("http://127.0.0.1:81/a?b=c", ["Cookie: d=e"])
 
     asked = target.ask("7-0").decode().split("\r\n")
@@ -111,13 +111,13 @@ def test_target_asks_as_a_browser_does():
 
 @pytest.mark.parametrize("url", ["https://localhost/", "localhost:5000/x", "http://"])
 def test_target_refuses_what_it_cannot_ask(url: str):
-    """TLS and relative URLs are refused with a sentence."""
+    """TLS and relative URLs are refused, and the error says what to write."""
     with pytest.raises(ValueError, match="must begin with http://"):
         Target.of(url)
 
 
 def test_many_clients_of_loopback_have_several_addresses():
-    """A second address is used where the ports of the first are taken; elsewhere there is one."""
+    """On loopback, clients beyond the ports of one source address use another address."""
     assert source(9, "127.0.0.1", 10) is None
     assert source(10, "127.0.0.1", 10) == "127.0.0.2"
     assert source(25, "127.0.0.1", 10) == "127.0.0.3"
@@ -130,7 +130,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding
 
 
 def command(*arguments: str) -> subprocess.Popen[str]:
-    """Start it in a process of its own: gevent, where it has patched this one, hides epoll."""
+    """Start `bench` in another process, because gevent hides epoll in one that it has patched."""
     return subprocess.Popen(
         [sys.executable, "-m", "flask_redis_events", "bench", *arguments],
         cwd=ROOT,
@@ -149,7 +149,7 @@ def result(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
 
 @contextmanager
 def answering(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
-    """Answer one connection after the other; yield the URL and the requests."""
+    """Answer connections one after another; yield the URL and the requests."""
     requests: list[bytes] = []
 
     def serve() -> None:
@@ -171,7 +171,7 @@ def app(redis_server: RedisServer, prefix: str) -> Iterator[Gunicorn]:
     env = {
         "TEST_REDIS_EVENTS_URL": redis_server.url,
         "TEST_REDIS_EVENTS_PREFIX": prefix,
-        # A heartbeat in between must not be counted.
+        # Heartbeats arrive during the test, and must not be counted.
         "TEST_REDIS_EVENTS_HEARTBEAT": "0.3",
     }
     with Gunicorn("tests.support.apps.streams:create_app()", workers=1, env=env) as server:
@@ -179,7 +179,7 @@ def app(redis_server: RedisServer, prefix: str) -> Iterator[Gunicorn]:
 
 
 def ready(app: Gunicorn) -> int:
-    """How many clients have had their `ready`, and are handed off: they miss nothing any more."""
+    """Return how many clients are live and handed off, so that they miss no further message."""
     with urllib.request.urlopen(f"{app.url}/state") as response:
         return int(json.load(response)["metrics"].get("handed_off", 0))
 
@@ -191,7 +191,7 @@ def emit(app: Gunicorn, data: object) -> None:
 
 
 def test_every_message_is_counted_once_for_each_client(app: Gunicorn):
-    """So many messages for so many clients; what a stream says of itself is none."""
+    """Each message counts once for each client, and control frames are no messages."""
     bench = command(
         *(f"{app.url}/channel/bench", "--clients", str(CLIENTS), "--seconds", "40"),
         *("--no-reconnect", "--json"),
@@ -212,7 +212,7 @@ def test_every_message_is_counted_once_for_each_client(app: Gunicorn):
 
 
 def test_clients_come_back_as_browsers_do():
-    """After the time that the server asked for, with the id that they have, until a 204."""
+    """Clients reconnect after the server's `retry`, with their last id, until a 204."""
     first = HEAD + chunk(b"retry: 1\nid: 1-0\ndata: 1\n\n") + b"0\r\n\r\n"
     cut = HEAD + chunk(b"id: 2-0\ndata: 2\n\n") + b"20\r\nid: 3-0\ndata: cut"
     last = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -236,7 +236,7 @@ def test_clients_come_back_as_browsers_do():
     ids=["status", "protocol", "nothing"],
 )
 def test_a_failed_stream_is_an_error(answer: bytes, error: str):
-    """It has a name, and the command's status says so."""
+    """A failed stream is counted under a name, and the command's exit status is 1."""
     with answering(answer) as (url, _):
         status, figures = result(
             command(url, "-c", "1", "--seconds", "1", "--no-reconnect", "--json")
@@ -246,7 +246,7 @@ def test_a_failed_stream_is_an_error(answer: bytes, error: str):
 
 
 def test_nobody_there_is_an_error():
-    """A refused connection is counted, and does not hang."""
+    """A refused connection is counted, and the command does not hang."""
     url = f"http://127.0.0.1:{free_port()}/"
 
     status, figures = result(command(url, "-c", "3", "--no-reconnect", "--json"))
@@ -255,7 +255,7 @@ def test_nobody_there_is_an_error():
 
 
 def test_what_comes_with_the_head_is_timed_too():
-    """A server may be faster than the client reads."""
+    """A message that arrives together with the head is timed, too."""
     with answering(HEAD + chunk(b'data: {"t": 1.0}\n\n') + b"0\r\n\r\n") as (url, _):
         _, figures = result(command(url, "-c", "1", "--no-reconnect", "--seconds", "5", "--json"))
 
@@ -263,7 +263,7 @@ def test_what_comes_with_the_head_is_timed_too():
 
 
 def test_the_table_is_for_people():
-    """Without --json there is a line for each figure, and nothing on standard error."""
+    """Without --json each figure has a line, and nothing is written to standard error."""
     with answering(HEAD + chunk(MESSAGE) + b"0\r\n\r\n") as (url, _):
         bench = command(url, "-c", "1", "--seconds", "5", "--no-reconnect")
         out, error = bench.communicate(timeout=50)
@@ -274,7 +274,7 @@ def test_the_table_is_for_people():
 
 
 def test_a_wrong_url_is_told():
-    """The command says what is wrong with it."""
+    """A wrong URL is reported in one line."""
     bench = command("https://localhost/")
     out, error = bench.communicate(timeout=50)
 

@@ -23,7 +23,7 @@ from .results import Results
 from .resuming import resuming
 from .run import Run, available
 
-#: What there is to measure, in this order.
+#: All measurements, in the order in which they run.
 MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "emitting": emitting,
     "resuming": resuming,
@@ -31,9 +31,9 @@ MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "fanout": fanout,
     "idling": idling,
 }
-#: Where the documentation has its tables and plots.
+#: The directory of the documentation's tables and plots.
 PAGES = ROOT / "docs" / "performance"
-#: More than the load average of an idle machine.
+#: The load average above which the machine is not idle enough.
 BUSY = 0.5
 
 
@@ -41,9 +41,9 @@ def main() -> int:
     parser = _parser()
     arguments = parser.parse_args()
     if arguments.plots and not (arguments.show or arguments.output):
-        parser.error("--plots needs the file that --output or --show names.")
+        parser.error("--plots needs a file: add --output FILE or --show FILE.")
     if not arguments.show and len(os.sched_getaffinity(0)) < 2:
-        parser.error("this needs two cores: one for the server, one for everybody else.")
+        parser.error("the benchmarks need two cores: one for the server, one for all others.")
     if arguments.show:
         results = Results.load(arguments.show)
     else:
@@ -56,8 +56,8 @@ def main() -> int:
 
 
 def measure(arguments: argparse.Namespace) -> Results:
-    """Measure what was asked for."""
-    # Debian's: what is deployed, with the allocator that it is deployed with.
+    """Run the measurements that the arguments name."""
+    # Debian's Redis if there is one, because that is what is deployed, with its allocator.
     if binary := shutil.which("redis-server"):
         os.environ.setdefault("TEST_REDIS_BINARY", binary)
     chosen = arguments.only or list(MEASUREMENTS)
@@ -79,7 +79,7 @@ def measure(arguments: argparse.Namespace) -> Results:
 
 
 def draw(results: Path) -> None:
-    """Draw the plots; matplotlib is in the others' environment."""
+    """Draw the plots, in the environment of the other projects, which has matplotlib."""
     command = [str(competitors.environment()), "-m", "tests.benchmarks.plots"]
     subprocess.run([*command, str(results.resolve()), str(PAGES)], cwd=ROOT, check=True)
 
@@ -87,12 +87,12 @@ def draw(results: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     add = parser.add_argument
-    add("--quick", action="store_true", help="less of everything, in two minutes")
-    add("--only", type=_names, metavar="NAME,…", help=f"of {', '.join(MEASUREMENTS)}")
-    add("--who", type=_words, default=[], metavar="NAME,…", help="who takes part (all)")
-    add("--rounds", type=int, metavar="N", help="how often (5, quick: 2)")
-    add("--output", type=Path, metavar="FILE", help="write JSON")
-    add("--show", type=Path, metavar="FILE", help="show what was written, and measure nothing")
+    add("--quick", action="store_true", help="fewer measurements, in two minutes")
+    add("--only", type=_names, metavar="NAME,…", help=f"some of {', '.join(MEASUREMENTS)}")
+    add("--who", type=_words, default=[], metavar="NAME,…", help="contestants (all)")
+    add("--rounds", type=int, metavar="N", help="rounds of each measurement (5, quick: 2)")
+    add("--output", type=Path, metavar="FILE", help="write the results as JSON")
+    add("--show", type=Path, metavar="FILE", help="show written results, and measure nothing")
     add("--plots", action="store_true", help="write the documentation's tables and plots")
     return parser
 
@@ -104,7 +104,9 @@ def _words(text: str) -> list[str]:
 def _names(text: str) -> list[str]:
     names = _words(text)
     if unknown := set(names) - set(MEASUREMENTS):
-        raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}")
+        raise argparse.ArgumentTypeError(
+            f"there is no {', '.join(unknown)}; choose from {', '.join(MEASUREMENTS)}"
+        )
     return names
 
 

@@ -1,4 +1,4 @@
-"""A thousand clients on one channel, or on a thousand: what many channels cost."""
+"""The cost of many channels: a thousand clients on one channel, or on up to a thousand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COUNTS = (1, 10, 100, 1000)
 
 
 def channels(run: Run) -> None:
-    """Publish one message to each channel, together: as many deliveries, of more messages."""
+    """Publish one message to each channel, so that deliveries stay equal while messages grow."""
     for count in (1, 1000) if run.quick else COUNTS:
         names = [f"many-{number}" for number in range(count)]
         with ExitStack() as stack:

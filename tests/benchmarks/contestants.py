@@ -1,4 +1,4 @@
-"""The servers under test: how each is started, streamed from, and published to."""
+"""The servers under test: how each is started, requested, and published to."""
 
 from __future__ import annotations
 
@@ -20,33 +20,34 @@ from tests.support.servers import Gunicorn, RedisServer, WebServer
 
 from . import competitors, machine
 
-#: A server of a few thousand streams, and of those who come when they have gone.
+#: Room for all streams of a measurement, beside connections that are just being closed.
 GUNICORN = ["--worker-connections", "30000", "--backlog", "4096", "--keep-alive", "30"]
-#: A channel, and what is published on it.
+#: A channel, and the data to publish on it.
 Event = tuple[str, Any]
-#: How many are published together, where several are.
+#: How many messages a burst has.
 BURST = 16
-#: Bytes that make a message about a hundred bytes long on the wire.
+#: Padding with which a message has about a hundred bytes on the wire.
 PADDING = "x" * 32
 
 
 def message(number: int) -> dict[str, Any]:
-    """Return what is published; its time says when."""
+    """Return the data of a message, with the time at which it is published."""
     return {"t": round(time.monotonic(), 6), "n": number, "text": PADDING}
 
 
 class Contestant:
-    """One server, one worker, on the core that is the server's; a context manager.
+    """A server with one worker, on the server's core; a context manager.
 
-    `ready` says when all clients that have asked are served; by default they know it themselves.
+    `ready` says whether all clients are served.  Only a server that sends no head before its first
+    message needs it; with others, the clients know.
     """
 
     name = ""
-    #: Whether it sends a head before its first message.
+    #: Whether the server sends a response's head before its first message.
     answers_first = True
-    #: Whether it says that it is alive when there is nothing to say.
+    #: Whether the server sends heartbeats to idle clients.
     beats = True
-    #: Whether it resumes at a Last-Event-ID.
+    #: Whether the server resumes a stream at a Last-Event-ID.
     resumes = False
 
     def __init__(self, redis: RedisServer, **env: str) -> None:
@@ -61,7 +62,7 @@ class Contestant:
         return f"{self.server.url}/stream/{channel}"
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Send what is to go to which channel, in one round trip."""
+        """Publish (channel, data) pairs in one round trip."""
         raise NotImplementedError
 
     def ready(self, channels: Sequence[str], count: int) -> bool:
@@ -69,7 +70,7 @@ class Contestant:
 
     @property
     def worker(self) -> int:
-        """The process that serves the streams."""
+        """The process id of the worker that serves the streams."""
         return self.server.pid
 
     def cpu(self) -> float:
@@ -87,7 +88,7 @@ class Contestant:
 
 
 class PinnedGunicorn(Gunicorn):
-    """A gunicorn on the server's core, in an environment that need not be ours."""
+    """A gunicorn on the server's core; `python` chooses another environment."""
 
     def __init__(self, app: str, *, python: str | None = None, env: Mapping[str, str]) -> None:
         self._python = python
@@ -107,7 +108,7 @@ class _GunicornContestant(Contestant):
 
 
 class Ours(_GunicornContestant):
-    """This project; `handoff` is the setting."""
+    """This project; `handoff` is its setting of that name."""
 
     resumes = True
     handoff = "auto"
@@ -146,7 +147,7 @@ class HandOff(Ours):
 
 
 class FlaskSSE(_GunicornContestant):
-    """One connection to Redis for each client, and no byte before the first message."""
+    """Flask-SSE: a connection to Redis for each client, and no byte before the first message."""
 
     name = "Flask-SSE"
     answers_first = False
@@ -173,7 +174,7 @@ class FlaskSSE(_GunicornContestant):
 
 
 class SSEStarlette(Contestant):
-    """uvicorn with uvloop and httptools; one reader of Redis for all clients."""
+    """sse-starlette, under uvicorn with uvloop and httptools; clients share a reader of Redis."""
 
     name = "sse-starlette"
 
@@ -195,7 +196,7 @@ class _Uvicorn(WebServer):
 
 
 class _Posted(Contestant):
-    """Published to by POST, on one connection; several requests leave in one piece."""
+    """A server to which POST publishes, on one connection; several requests leave in one write."""
 
     path = "/publish/"
 
@@ -222,7 +223,7 @@ class _Posted(Contestant):
         while answers < len(events):
             piece = self._connection.recv(65536)
             if not piece:
-                raise RuntimeError(f"{self.name} hung up:\n{self.server.log}")
+                raise RuntimeError(f"{self.name} closed the connection:\n{self.server.log}")
             received += piece
             answers = received.count(b"HTTP/1.1 2")
 
@@ -262,7 +263,7 @@ http {{
 
 
 class Nchan(_Posted):
-    """nginx's own: messages in its shared memory, published by POST.  No Redis."""
+    """nginx's module nchan: it keeps messages in shared memory, and uses no Redis."""
 
     name = "nchan"
     resumes = True
@@ -279,13 +280,13 @@ class _Nginx(WebServer):
     def _command(self) -> list[str]:
         config = self.directory / "nginx.conf"
         config.write_text(NCHAN.format(directory=self.directory, port=self.port))
-        # The worker would be "nobody", who must not write here.
+        # As root, nginx would run its worker as "nobody", which may not write to this directory.
         everyone = ["-g", "user root;"] if os.geteuid() == 0 else []
         return machine.pinned(["nginx", "-c", str(config), *everyone])
 
 
 class Limit(_Posted):
-    """A loop in C that only sends: nobody who serves from one thread is much cheaper."""
+    """A loop in C that only sends, as a lower limit for servers with one thread."""
 
     name = "limit"
     beats = False
@@ -309,7 +310,7 @@ EVERYONE: list[type[Contestant]] = [Generator, HandOff, FlaskSSE, SSEStarlette, 
 
 
 def missing(kind: type[Contestant]) -> str:
-    """Say what a contestant needs that is not on this machine, or ""."""
+    """Return the program that a contestant needs and this machine lacks, or ""."""
     programs: dict[type[Contestant], str] = {Nchan: "nginx", Limit: "gcc"}
     needs = programs.get(kind, "taskset")
     if shutil.which(needs) is None:

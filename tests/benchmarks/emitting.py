@@ -1,4 +1,4 @@
-"""Emitting from one process to one Redis, with nobody listening: how fast, and whose work."""
+"""The speed and the cost of emitting, from one process to one Redis without subscribers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EMITS = 4000
 
 
 def emitting(run: Run) -> None:
-    """Redis has the server's core here."""
+    """Measure each way of emitting; Redis runs on the server's core."""
     os.sched_setaffinity(run.redis.pid, {machine.SERVER_CORE})
     try:
         for _ in range(run.rounds):
@@ -70,7 +70,7 @@ def _add(run: Run, name: str, emits: int, started: float, own: float, cpu: float
 
 
 def _flask_sse(run: Run) -> None:
-    """Flask-SSE publishes in its own environment, and takes its own time."""
+    """Measure Flask-SSE, in a process of its own environment that prints its times."""
     run.tell("emitting: Flask-SSE")
     command = [str(competitors.environment()), "-m", "tests.benchmarks.apps.with_flask_sse"]
     env = {**os.environ, "BENCH_REDIS_URL": run.redis.url, "PYTHONPATH": str(ROOT)}

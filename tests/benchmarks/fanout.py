@@ -1,4 +1,4 @@
-"""One channel, N clients: what a delivery costs, how late it is, what an idle client takes."""
+"""One channel, N clients: the cost and latency of a delivery, and the memory of a client."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .contestants import BURST, Contestant
 from .run import Run
 from .streaming import Streaming, streaming
 
-#: Deliveries of one measurement, and the most messages that make them.
+#: The deliveries of one measurement, and the most messages published for them.
 DELIVERIES, MESSAGES = 24_000, 1500
 COUNTS = (1, 100, 1000, 5000)
 
@@ -24,7 +24,7 @@ def fanout(run: Run) -> None:
 
 
 def _together(clients: int, run: Run) -> None:
-    """All contestants at once with all their clients, measured in turn."""
+    """Run all contestants at once with all their clients, and measure them in turn."""
     with ExitStack() as stack:
         field = [_opened(kind, clients, run, stack) for kind in run.chosen()]
         for number in range(run.rounds):
@@ -33,7 +33,7 @@ def _together(clients: int, run: Run) -> None:
 
 
 def _apart(clients: int, run: Run) -> None:
-    """Each contestant anew in each round, where all at once would be too many files."""
+    """Start one contestant at a time, because all at once would need too many files."""
     for number in range(run.rounds):
         for kind in run.turns(run.chosen(), number):
             with ExitStack() as stack:

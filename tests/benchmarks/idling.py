@@ -1,6 +1,6 @@
-"""Ten thousand clients to whom nothing happens but heartbeats, every fifteen seconds.
+"""The cost of ten thousand idle clients, which receive a heartbeat every fifteen seconds.
 
-Fewer, where a process may not have so many files.
+There are fewer if a process may not open so many files.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from .run import Run
 from .streaming import streaming
 
 CLIENTS = 10_000
-#: Two heartbeats, for those who take the interval literally.
+#: The time of two heartbeats, so that each contestant sends at least one.
 SECONDS = 30.0
-#: Other requests that the server is asked meanwhile.
+#: Ordinary requests that are sent beside the streams.
 OTHERS = 100
 
 
 def idling(run: Run) -> None:
-    """One after the other, as all of them at once would not be idle."""
+    """Measure one contestant after another, because all at once would not be idle."""
     most, seconds = (2000, 15.0) if run.quick else (CLIENTS, SECONDS)
     clients = min(most, machine.connections())
     for kind in run.chosen(Generator, HandOff, SSEStarlette, Nchan):
@@ -55,7 +55,7 @@ def idling(run: Run) -> None:
 
 
 def _ask(contestant: Contestant) -> float:
-    """Return the seconds that a request takes which is no stream, on a connection of its own."""
+    """Return the seconds of an ordinary request, on a new connection."""
     started = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", contestant.server.port, timeout=30)
     connection.request("GET", "/")

@@ -15,7 +15,7 @@ COUNTS = (1, 100, 1000, 5000)
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of measures; with `to`, each value also as a multiple of that contestant's."""
+    """A table; with `to`, each value is also shown as a multiple of that contestant's value."""
 
     rows: Sequence[tuple[str, Row]]
     names: Sequence[str] = ALL
@@ -109,7 +109,7 @@ TABLES = {
 
 
 def write(results: Results, directory: Path) -> None:
-    """Write one CSV file for each table whose figures there are."""
+    """Write a CSV file for each table that has figures."""
     directory.mkdir(exist_ok=True)
     idle = max((count for _, name, count in results.values if name.startswith("share")), default=0)
     idling = Table(
@@ -147,5 +147,5 @@ def _cell(value: float | None, row: Row, base: float | None) -> str:
 
 
 def times(ratio: float) -> str:
-    """Write a ratio with two digits that count."""
+    """Write a ratio with two significant digits."""
     return f"× {ratio:.2g}" if ratio < 10 else f"× {ratio:.0f}"

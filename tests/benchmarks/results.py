@@ -1,4 +1,4 @@
-"""What was measured: every value of every round, and what is told of them."""
+"""The results: every value of every round, and tables of their medians."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-#: (contestant, measure, how many)
+#: (contestant, measure, number of clients or channels)
 Key = tuple[str, str, int]
-#: (measure, how many)
+#: (measure, number of clients or channels)
 Row = tuple[str, int]
-#: Where one of the contestants has next to nothing.
+#: Measures without ratios, because a contestant's value is close to 0.
 NO_RATIO = ("memory", "readings")
 
 
@@ -32,11 +32,11 @@ class Results:
         return statistics.median(found) if found else None
 
     def measures(self) -> list[Row]:
-        """Return what was measured, in the order in which it was."""
+        """Return all measures, in the order in which they were added."""
         return list(dict.fromkeys((measure, count) for _, measure, count in self.values))
 
     def names(self) -> list[str]:
-        """Return whom it was measured of."""
+        """Return the names of all contestants."""
         return list(dict.fromkeys(name for name, _, _ in self.values))
 
     def save(self, path: Path) -> None:
@@ -56,7 +56,7 @@ class Results:
         return results
 
     def table(self, *, to: Sequence[str] = ()) -> str:
-        """Return the medians, a column for each contestant, and their ratios to some of them."""
+        """Return medians with a column for each contestant, and their ratios to those in `to`."""
         tables = []
         for names, rows in self._groups():
             tables.append(self._matrix(names, rows))
@@ -64,7 +64,7 @@ class Results:
         return "\n\n".join(tables)
 
     def _groups(self) -> list[tuple[list[str], list[Row]]]:
-        """Return what was measured of the same contestants, together."""
+        """Group the measures by the contestants that have them, one table each."""
         found: defaultdict[tuple[str, ...], list[Row]] = defaultdict(list)
         for measure, count in self.measures():
             names = [name for name in self.names() if (name, measure, count) in self.values]
@@ -88,7 +88,7 @@ class Results:
         return columns(lines)
 
     def _spread(self, names: list[str], measure: str, count: int) -> float:
-        """Return the middle half of the rounds, as a part of the median; the worst of all."""
+        """Return the largest of the contestants' interquartile ranges, as a share of the median."""
         found = [self.values[name, measure, count] for name in names]
         return max(_middle_half(values) / (statistics.median(values) or 1) for values in found)
 
@@ -101,7 +101,7 @@ def _middle_half(values: list[float]) -> float:
 
 
 def shown(measure: str, value: float) -> str:
-    """Write a value with the unit that its measure has."""
+    """Write a value in the unit of its measure."""
     if measure.startswith(("CPU per", "latency")):
         return f"{digits(value * 1e6)} µs" if value < 1e-3 else f"{digits(value * 1e3)} ms"
     if measure.startswith("memory"):
@@ -114,13 +114,13 @@ def shown(measure: str, value: float) -> str:
 
 
 def digits(value: float) -> str:
-    """Write a number with the digits that count."""
+    """Write a number with at least three significant digits."""
     places = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
     return f"{value:,.{places}f}"
 
 
 def columns(lines: list[list[str]]) -> str:
-    """Set rows in columns; the first one is words."""
+    """Align rows in columns: text on the left in the first, numbers on the right in the others."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     rows = []
     for line in lines:

@@ -1,4 +1,4 @@
-"""Two thousand clients come back together, with the same few Last-Event-IDs."""
+"""Two thousand clients reconnect together, with the same few Last-Event-IDs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .run import Run
 from .streaming import PATIENCE, warm_up
 
 CLIENTS = 2000
-#: Messages that came since each of the positions that they come back with.
+#: How many messages followed each of the positions from which clients resume.
 MISSED = (40, 30, 20, 10)
 CHANNEL = "storm"
 
 
 def resuming(run: Run) -> None:
-    """To a worker that heard the messages itself, and to a new one."""
+    """Measure a worker that has received the messages itself, and a new one."""
     for _ in range(run.rounds):
         for kind in run.chosen(Generator, HandOff, Nchan):
             run.tell(f"{kind.name}: {CLIENTS:,} come back")
             with ExitStack() as stack:
                 [contestant] = run.everyone(stack, kind)
-                # One stays: a channel that nobody hears is given up.
+                # One client stays, because the worker gives up a channel without clients.
                 listener = stack.enter_context(Load(Target.of(contestant.url(CHANNEL))))
                 ids = _publish(contestant, listener)
                 _storm(contestant, ids, "old worker", run)
@@ -36,7 +36,7 @@ def resuming(run: Run) -> None:
 
 
 def _publish(contestant: Contestant, listener: Load) -> list[str]:
-    """Publish messages; return the positions in between, as a client learns them."""
+    """Publish messages; return the ids from which clients will resume, as a client sees them."""
     ids = []
     listener.connect(1)
     for number in range(MISSED[0] + 1):
@@ -59,7 +59,9 @@ def _storm(contestant: Contestant, ids: list[str], worker: str, run: Run) -> Non
         seconds, cpu = time.monotonic() - started, contestant.cpu() - cpu
         load.run(0.2)
         if load.messages != expected:
-            raise RuntimeError(f"{contestant.name}: {load.messages} came back for {expected}.")
+            raise RuntimeError(
+                f"{contestant.name}: {load.messages} of {expected} messages arrived."
+            )
     add = run.results.add
     add(contestant.name, f"seconds until all are back, {worker}", CLIENTS, seconds)
     add(contestant.name, f"CPU per client back, {worker}", CLIENTS, cpu / CLIENTS)

@@ -1,4 +1,4 @@
-"""One run: who takes part, how often, and where the figures go."""
+"""One run: its contestants, its rounds and its results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass
 class Run:
-    """What every measurement is given."""
+    """The parameters of a run, which every measurement gets."""
 
     redis: RedisServer
     rounds: int
@@ -29,27 +29,27 @@ class Run:
     started: float = field(default_factory=time.monotonic)
 
     def chosen(self, *kinds: type[Contestant]) -> list[type[Contestant]]:
-        """Return those who take part, of all or of these."""
+        """Return the contestants that take part, of these kinds or of all."""
         return [kind for kind in kinds or EVERYONE if kind in self.contestants]
 
     def everyone(self, stack: ExitStack, *kinds: type[Contestant]) -> Iterator[Contestant]:
-        """Start them; they end with the stack."""
+        """Start the contestants, and end them with the stack."""
         for kind in self.chosen(*kinds):
             yield stack.enter_context(kind(self.redis))
 
     def turns(self, field: Sequence[T], number: int) -> list[T]:
-        """Return them in another order in each round: nobody always comes after the same one."""
+        """Rotate the order in each round, so that none always comes first."""
         start = number % len(field)
         return [*field[start:], *field[:start]]
 
     def tell(self, what: str) -> None:
-        """Say what is being done."""
+        """Print the time and what is being measured."""
         seconds = int(time.monotonic() - self.started)
         print(f"{seconds // 60:>3}:{seconds % 60:02}  {what}", file=sys.stderr, flush=True)
 
 
 def available(names: Sequence[str]) -> list[type[Contestant]]:
-    """Return the contestants whose names begin so (all, without names), and say who is missing."""
+    """Return the contestants whose names begin with `names`, or all; report missing ones."""
     found = []
     for kind in EVERYONE:
         if names and not any(kind.name.startswith(name) for name in names):

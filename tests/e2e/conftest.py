@@ -1,4 +1,4 @@
-"""The application of `tests/support/apps/streams.py` under each server that it must work with."""
+"""The application `tests/support/apps/streams.py` under each supported server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ APP = "tests.support.apps.streams:create_app()"
 
 
 class App:
-    """A running application, and short ways to talk to it."""
+    """A running application, with short ways to send requests to it."""
 
     def __init__(self, server: Any, redis: RedisServer, prefix: str) -> None:
         self.server = server
@@ -60,14 +60,14 @@ class App:
         return self.request("POST", f"/emit/{channel}{query}", data)[2]["id"]
 
     def publish(self, channel: str, payload: bytes) -> int:
-        """Publish as any other program would."""
+        """Publish a payload without an envelope, as another program does."""
         return int(self.redis.publish(self.prefix + channel, payload))
 
     def state(self) -> Any:
         return self.request("GET", "/state")[2]
 
     def subscribers(self, channel: str) -> int:
-        """How many connections Redis knows on a channel."""
+        """Return how many connections are subscribed to a channel."""
         return int(self.redis.pubsub_numsub(self.prefix + channel)[0][1])
 
 
@@ -76,7 +76,7 @@ Start = Callable[..., App]
 
 @contextmanager
 def starting(redis_server: RedisServer, prefix: str) -> Iterator[Start]:
-    """Give a function that starts the application under a server; all are ended afterwards."""
+    """Yield a function that starts the application under a server; end all servers afterwards."""
     with ExitStack() as running:
 
         def start(
@@ -86,7 +86,7 @@ def starting(redis_server: RedisServer, prefix: str) -> Iterator[Start]:
             env: Mapping[str, str] | None = None,
             **options: Any,
         ) -> App:
-            # What users wait for by default would make the tests wait, too.
+            # Shorter than the defaults, for which the tests would have to wait.
             short = {"HEARTBEAT": "1", "RETRY": "0.5"}
             settings = {"URL": redis.url, "PREFIX": json.dumps(prefix), **short}
             environ = {

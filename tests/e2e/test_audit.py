@@ -1,4 +1,4 @@
-"""The audit in its short form: trouble for a while, and every message is counted."""
+"""The audit in its short form: faults for a while, and a count of every message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.audit.audit import Plan, run
 
 @pytest.mark.timeout(240)
 def test_nothing_is_lost_repeated_or_out_of_order(tmp_path: Path):
-    """Through kills, reloads, cut connections, freezes, restarts and silence."""
+    """Every message arrives once and in order through kills, cuts, restarts and silence."""
     seed = random.randrange(10**6)
     outcome = run(Plan(seed, seconds=25, clients=50), tmp_path)
 

@@ -1,4 +1,4 @@
-"""A worker that ends sends its clients elsewhere, at once and one by one."""
+"""A worker that ends asks its clients to reconnect, at once but not all in the same moment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATHS = ["/channel/x", "/callback/x", "/pull/x", "/poll", "/shared", "/quiet"]
 
 
 def assert_sent_elsewhere(clients: list[SSEClient], started: float) -> None:
-    """Each stream ended within a second, cleanly, with a reconnection time of its own."""
+    """Assert that each stream ended cleanly within a second, with a `retry` of its own."""
     retries = set()
     for client in clients:
         assert client.wait_closed(3)
@@ -38,7 +38,7 @@ def open_all(app: App) -> list[SSEClient]:
 
 @pytest.mark.parametrize("kind", ["gevent", "generator", "preload", "gevent_pywsgi", "gthread"])
 def test_sigterm(start: Start, kind: str):
-    """The streams end within a second, and gunicorn does not wait for graceful_timeout."""
+    """On SIGTERM the streams end within a second, so gunicorn need not wait for them."""
     app = start(kind)
     clients = open_all(app)
     started = time.monotonic()
@@ -52,7 +52,7 @@ def test_sigterm(start: Start, kind: str):
 
 
 def test_hup(start: Start):
-    """A reload hands the clients over to the new workers, which have what was missed."""
+    """After a reload, the clients reconnect to new workers and get the messages they missed."""
     app = start(workers=2)
     old = set(app.server.worker_pids())
     with EventSource(app.url + "/channel/x") as source:
@@ -68,7 +68,7 @@ def test_hup(start: Start):
 
 
 def test_max_requests(start: Start):
-    """gunicorn restarts the worker without any signal, and we notice."""
+    """A worker that gunicorn restarts by max_requests, without a signal, drains, too."""
     app = start(args=["--max-requests", "12"])
     (worker,) = app.server.worker_pids()
     clients = open_all(app)
@@ -86,7 +86,7 @@ def test_max_requests(start: Start):
 
 
 def test_reload_of_the_code(start: Start, tmp_path: Path):
-    """`gunicorn --reload`, as one develops: the page is back at once, not after 30 s."""
+    """With `gunicorn --reload` a page reconnects at once, and not after the 30 s of a timeout."""
     touched = tmp_path / "touched.txt"
     touched.write_text("1")
     app = start(args=["--reload", "--reload-engine", "poll", "--reload-extra-file", str(touched)])
@@ -104,7 +104,7 @@ def test_reload_of_the_code(start: Start, tmp_path: Path):
 
 
 def test_a_full_worker_turns_away(start: Start):
-    """An EventSource is asked to come again; any other client gets a 503 that says when."""
+    """A full worker asks an EventSource to reconnect; other clients get a 503 with Retry-After."""
     app = start(env={"MAX_STREAMS": "2"})
     with app.ready("/channel/x"), app.ready("/channel/x"):
         with app.stream("/channel/x") as third:
@@ -122,7 +122,7 @@ def test_a_full_worker_turns_away(start: Start):
 
 @pytest.mark.parametrize("kind, path", [("gevent", "/callback/x"), ("gevent", "/channel/x")])
 def test_nor_in_a_burst_on_a_fresh_worker(start: Start, kind: str, path: str):
-    """All who were let in before the first stream opened are counted again."""
+    """A burst of requests does not exceed the limit, because opening streams are counted again."""
     app = start(kind, args=["--worker-connections", "20"])
     with contextlib.ExitStack() as opened:
         clients = [opened.enter_context(Waiting(app.server.port, path)) for _ in range(60)]
@@ -133,7 +133,7 @@ def test_nor_in_a_burst_on_a_fresh_worker(start: Start, kind: str, path: str):
 
 
 class Waiting:
-    """A request that was sent, whose answer comes when it comes."""
+    """A request that was sent, and whose answer is read without waiting."""
 
     def __init__(self, port: int, path: str) -> None:
         self.received = b""
@@ -143,7 +143,7 @@ class Waiting:
         self._socket.setblocking(False)
 
     def answered(self) -> bool:
-        with contextlib.suppress(OSError):  # nothing more yet, or it is over
+        with contextlib.suppress(OSError):  # nothing more has arrived, or the connection has ended
             while data := self._socket.recv(65536):
                 self.received += data
             self._socket.shutdown(socket.SHUT_WR)
@@ -159,7 +159,7 @@ class Waiting:
 @pytest.mark.parametrize("kind", ["gevent", "generator", "gthread"])
 @pytest.mark.parametrize("path", ["/channel/x", "/callback/x", "/iterate/x"])
 def test_a_client_that_reads_nothing_keeps_no_worker(start: Start, kind: str, path: str):
-    """It is not waited for when the worker ends, though its buffer is not full."""
+    """A worker that ends does not wait for a client that reads nothing."""
     app = start(kind, env={"BUFFER": "1000000000"})
     with app.ready(path, receive_buffer=4096):
         for _ in range(60):

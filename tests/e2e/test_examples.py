@@ -1,4 +1,4 @@
-"""The four example applications keep what they promise."""
+"""The four example applications do what their README says."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Run = Callable[[str], Gunicorn]
 
 @pytest.fixture
 def env(redis_server: RedisServer, prefix: str) -> dict[str, str]:
-    """What examples/README.md tells people to set, for the applications and the script alike."""
+    """The environment variables of examples/README.md, for the applications and the script."""
     return {"REDIS_EVENTS_URL": redis_server.url, "REDIS_EVENTS_PREFIX": prefix}
 
 
@@ -58,13 +58,13 @@ def notify(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedProce
 
 
 def log_in(http: httpx.Client, url: str) -> dict[str, str]:
-    """Return the header of a stream that is opened by ada."""
+    """Log in as ada; return the header for her stream."""
     assert http.post(f"{url}/login", data={"user": "ada"}).status_code == 200
     return {"Cookie": "; ".join(f"{name}={value}" for name, value in http.cookies.items())}
 
 
 def test_notifications_are_private(run: Run, http: httpx.Client):
-    """Others are refused, and so is who has no name; what is sent from a page arrives."""
+    """The stream refuses other users and anonymous ones; a notification from a page arrives."""
     url = run("notifications").url
     assert http.get(f"{url}/stream/ada").status_code == 401
     assert http.post(f"{url}/login", data={"user": " "}).status_code == 400
@@ -81,7 +81,7 @@ def test_notifications_are_private(run: Run, http: httpx.Client):
 
 
 def test_the_script_and_the_application_meet(run: Run, http: httpx.Client, env: dict[str, str]):
-    """REDIS_EVENTS_URL and REDIS_EVENTS_PREFIX lead both to the same channels."""
+    """With the same URL and prefix, the script reaches the application's streams."""
     url = run("notifications").url
     with SSEClient(f"{url}/stream/ada", headers=log_in(http, url)) as client:
         assert client.next().event == "ready"
@@ -93,7 +93,7 @@ def test_the_script_and_the_application_meet(run: Run, http: httpx.Client, env: 
 
 
 def test_the_script_says_how_it_is_used(env: dict[str, str]):
-    """Without its two arguments it prints a line, and exits with 2."""
+    """Without its two arguments, the script prints its usage and exits with 2."""
     for arguments in ((), ("ada",), ("ada", "one", "two")):
         ran = notify(env, *arguments)
 
@@ -101,7 +101,7 @@ def test_the_script_says_how_it_is_used(env: dict[str, str]):
 
 
 def test_chat_shows_messages_and_presence(run: Run, http: httpx.Client):
-    """Who comes in sees the last messages; who is there sees who comes and goes."""
+    """A user who enters gets the last messages; users in the room see others enter and leave."""
     url = run("chat").url
     room = f"{url}/rooms/lobby"
     for number in range(3):
@@ -124,7 +124,7 @@ def test_chat_shows_messages_and_presence(run: Run, http: httpx.Client):
 
 
 def test_a_chat_room_is_no_pattern(run: Run, http: httpx.Client):
-    """Who is in the room `*` does not hear the others."""
+    """The room `*` receives no messages of other rooms."""
     url = run("chat").url
     with SSEClient(f"{url}/rooms/*/stream?name=eve") as eve:
         assert eve.next().event == "ready"
@@ -137,7 +137,7 @@ def test_a_chat_room_is_no_pattern(run: Run, http: httpx.Client):
 def test_who_is_sent_to_another_worker_has_not_left(
     run: Run, env: dict[str, str], redis_server: RedisServer
 ):
-    """A reload tells nobody that somebody left or joined."""
+    """A reload, which moves users to other workers, emits no presence."""
     chat = run("chat")
     with ExitStack() as stack:
         told = stack.enter_context(redis_server.client().pubsub(ignore_subscribe_messages=True))
@@ -163,7 +163,7 @@ def test_who_is_sent_to_another_worker_has_not_left(
 
 
 def test_a_job_ends_its_stream(run: Run, http: httpx.Client):
-    """Progress, a last message with 100 percent, and no reconnection."""
+    """A job's stream ends with a message of 100 percent, and the client does not reconnect."""
     url = run("jobs").url
     job = http.post(f"{url}/jobs").json()
     with EventSource(url + job["stream"]) as source:
@@ -177,7 +177,7 @@ def test_a_job_ends_its_stream(run: Run, http: httpx.Client):
 
 
 def test_the_dashboard_begins_with_what_is_known(run: Run, http: httpx.Client):
-    """A new page gets the last figure of each metric, one that comes back what it missed."""
+    """A new page gets the last figure of each metric; a reconnecting one gets those it missed."""
     url = run("dashboard").url
     for metric, value in (("users", 1), ("orders", 2), ("orders", 3)):
         assert http.post(f"{url}/metrics/{metric}", json={"value": value}).status_code == 200
@@ -191,7 +191,7 @@ def test_the_dashboard_begins_with_what_is_known(run: Run, http: httpx.Client):
 
 
 def test_the_dashboard_sends_less(run: Run, http: httpx.Client):
-    """Named events; at most one a second; ten at a time; only what matters; once for all."""
+    """The dashboard's streams name, limit, batch, filter and compute their events as documented."""
     url = run("dashboard").url
     streams = ("/stream", "/stream/slow", "/stream/batches", "/stream/urgent", "/stream/clock")
     with ExitStack() as stack:
@@ -231,7 +231,7 @@ def test_the_dashboard_sends_less(run: Run, http: httpx.Client):
 def test_without_redis_the_answer_is_503(
     monkeypatch: pytest.MonkeyPatch, name: str, path: str, body: object
 ):
-    """It says so in JSON, and nothing of where Redis is."""
+    """The 503 is JSON, and does not reveal the address of Redis."""
     monkeypatch.setenv("REDIS_EVENTS_URL", f"redis://127.0.0.1:{free_port()}/0")
     monkeypatch.setattr("flask_redis_events.broker.redis.PATIENCE", 0.1)
     client = importlib.import_module(f"examples.{name}.app").create_app().test_client()

@@ -1,4 +1,4 @@
-"""Where a client's socket is handed to the hub, and where that would be wrong."""
+"""Handing a client's socket to the hub: when it happens, and when it must not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def handed_off(app) -> int:
     ],
 )
 def test_every_stream_is_handed_off(start: Start, kind, path, expected):
-    """Under gunicorn's gevent worker, and nowhere else."""
+    """Every kind of stream is handed off under gunicorn's gevent worker, and nowhere else."""
     app = start(kind)
     with app.ready(path):
         wait_until(lambda: app.state()["streams"] == 1)
@@ -49,7 +49,7 @@ def test_every_stream_is_handed_off(start: Start, kind, path, expected):
 
 
 def test_the_head_is_what_it_always_is(start: Start):
-    """Flask's and gunicorn's headers, in both ways of streaming."""
+    """A handed-off stream has the same headers as any other."""
     heads = []
     for kind in ("gevent", "generator"):
         app = start(kind)
@@ -62,7 +62,7 @@ def test_the_head_is_what_it_always_is(start: Start):
 
 
 def test_http_1_0_is_not_chunked(start: Start):
-    """nginx speaks it by default; the bytes follow as they are, and the end is a close."""
+    """A stream over HTTP/1.0, nginx's default, is not chunked, and ends with a close."""
     app = start()
     with socket.create_connection(("127.0.0.1", app.server.port), timeout=5) as client:
         client.sendall(b"GET /short/x HTTP/1.0\r\nHost: x\r\n\r\n")
@@ -89,7 +89,7 @@ def retry(body: bytes) -> bytes:
 
 
 def test_the_access_log_has_a_line_when_it_ends(start: Start):
-    """By gunicorn's own logger, with the true duration and size."""
+    """gunicorn's logger writes the line when the stream ends, with its true duration and size."""
     app = start(args=["--access-logformat", "%(r)s %(s)s %(B)s %(L)s %({user-agent}i)s"])
     with app.ready("/short/x", headers={"User-Agent": "the-test"}) as client:
         assert client.wait_closed()
@@ -99,13 +99,13 @@ def test_the_access_log_has_a_line_when_it_ends(start: Start):
     found = re.fullmatch(r"GET /short/x HTTP/1.1 200 (\d+) ([\d.]+) the-test", line)
 
     assert found, line
-    # The body, and the framing of what the hub wrote.
+    # The size has the body, and the chunk sizes of the frames that the hub wrote.
     assert size <= int(found[1]) <= size + 40
     assert 0.5 <= float(found[2]) < 5
 
 
 def test_a_middleware_in_between_keeps_its_say(redis_server: RedisServer, prefix: str):
-    """One that adds a header does; one that sends another body leaves nothing to hand off."""
+    """A middleware may add a header; where it sends another body, nothing is handed off."""
     env = {
         "TEST_REDIS_EVENTS_URL": redis_server.url,
         "TEST_REDIS_EVENTS_PREFIX": f'"{prefix}"',
@@ -123,7 +123,7 @@ def test_a_middleware_in_between_keeps_its_say(redis_server: RedisServer, prefix
 
 
 def test_a_middleware_that_passes_everything_on_is_none(redis_server: RedisServer, prefix: str):
-    """A generator, and one that reports exceptions, see an ordinary response that ends."""
+    """Behind middlewares that pass start_response on, streams are handed off."""
     env = {
         "TEST_REDIS_EVENTS_URL": redis_server.url,
         "TEST_REDIS_EVENTS_PREFIX": f'"{prefix}"',
@@ -139,7 +139,7 @@ def test_a_middleware_that_passes_everything_on_is_none(redis_server: RedisServe
             for number in range(3):
                 emit(number)
             assert [client.next_data() for _ in range(3)] == [0, 1, 2]
-        # What it holds back has not been written: it must not be overtaken.
+        # The middleware holds a chunk back, so the hub must not write later ones before it.
         with SSEClient(server.url + "/foreign/x") as late:
             assert late.next().event == "ready"
             for number in range(3):
@@ -153,14 +153,14 @@ def test_a_middleware_that_passes_everything_on_is_none(redis_server: RedisServe
 def test_who_waits_for_redis_holds_no_context(
     own_redis_server: RedisServer, start: Start, path: str
 ):
-    """Nor a session of the database, however long it is away."""
+    """A stream that waits for Redis holds no application context, and so no database session."""
     app = start(redis=own_redis_server)
     with app.ready(path):
         own_redis_server.stop()
         before = app.state()["teardowns"]
         waiting = [app.stream(path) for _ in range(3)]
 
-        # Those of this and of the request before it are among them.
+        # The count includes the contexts of this request and of the one before.
         assert app.state()["teardowns"] - before >= len(waiting) + 2
         own_redis_server.start()
         for client in waiting:
@@ -169,7 +169,7 @@ def test_who_waits_for_redis_holds_no_context(
 
 
 def test_other_requests_are_served_beside_many_streams(start: Start):
-    """Streams that are handed off take no greenlet and no place in gunicorn's pool."""
+    """Handed-off streams occupy no greenlet, so other requests are served."""
     app = start(args=["--worker-connections", "20"], env={"MAX_STREAMS": "500"})
     clients = [app.ready("/channel/x") for _ in range(200)]
 
@@ -184,7 +184,7 @@ def test_other_requests_are_served_beside_many_streams(start: Start):
 
 
 def test_a_worker_that_has_no_other_requests_still_says_farewell(start: Start):
-    """gunicorn's pool is empty, so the worker ends at once, and its streams cleanly."""
+    """A worker whose streams are all handed off ends at once, and its streams still end cleanly."""
     for _ in range(3):
         app = start()
         clients = [app.ready("/channel/x") for _ in range(20)]

@@ -1,4 +1,4 @@
-"""Clients that go away, and what they leave behind: nothing."""
+"""Clients that leave, after which nothing of them remains."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def junk_and_close(client: SSEClient) -> None:
 
 
 def too_much_junk(client: SSEClient) -> None:
-    # The server ends the connection while we still send.
+    # The server ends the connection while this client still sends.
     with contextlib.suppress(ConnectionError):
         for _ in range(20):
             client.send(b"x" * 8192)
@@ -53,7 +53,7 @@ def seconds_until_free(app: App, channel: str) -> float:
 def test_leaving_is_noticed_at_once(
     start: Start, kind: str, path: str, leave: Callable[[SSEClient], None]
 ):
-    """Under gunicorn's gevent worker the socket tells, long before any heartbeat."""
+    """Under gunicorn's gevent worker, the socket reports a leaving client before any heartbeat."""
     app = start(kind, env={"HEARTBEAT": "60"})
     with app.ready(f"/{path}/x") as client:
         wait_until(lambda: app.subscribers("x") == 1)
@@ -69,7 +69,7 @@ def test_leaving_is_noticed_at_once(
 def test_leaving_is_noticed_by_heartbeats_elsewhere(
     start: Start, kind: str, leave: Callable[[SSEClient], None]
 ):
-    """A heartbeat looks at the connection, or its write fails: the second at the latest."""
+    """Elsewhere, the second heartbeat at the latest finds that the client has left."""
     app = start(kind, env={"HEARTBEAT": "0.5"})
     with app.ready("/channel/x") as client:
         wait_until(lambda: app.subscribers("x") == 1)
@@ -81,7 +81,7 @@ def test_leaving_is_noticed_by_heartbeats_elsewhere(
 
 @pytest.mark.parametrize("kind", ["gevent", "generator", "gthread"])
 def test_a_poll_that_is_slower_than_its_interval_is_left(start: Start, kind: str):
-    """It looks at its client between two calls, and when the worker ends."""
+    """A poll slower than its interval notices a client that leaves, and a worker that ends."""
     app = start(kind)
     with app.ready("/slow-poll") as client:
         wait_until(lambda: app.state()["streams"] == 1)
@@ -99,13 +99,13 @@ def test_a_poll_that_is_slower_than_its_interval_is_left(start: Start, kind: str
 def test_nobody_waits_for_a_redis_that_hangs(
     own_redis_server: RedisServer, start: Start, kind: str, path: str
 ):
-    """The head leaves, a client that goes is noticed, and the worker ends when it is to."""
+    """While Redis hangs, heads are sent, leaving clients are noticed, and the worker can end."""
     app = start(kind, redis=own_redis_server, env={"HEARTBEAT": "0.5"})
     with app.ready(path) as client:
         id = client.decoder.last_event_id
     wait_until(lambda: app.state()["streams"] == 0)
     app.emit("x", "missed")
-    # The channel is subscribed to, and the worker has not heard what was missed.
+    # The channel is subscribed to, but the worker has no history that the client missed.
     with app.ready(path):
         own_redis_server.pause()
         try:
@@ -123,7 +123,7 @@ def test_nobody_waits_for_a_redis_that_hangs(
 
 @pytest.mark.parametrize("kind", ["gevent", "generator"])
 def test_a_little_junk_does_no_harm(start: Start, kind: str):
-    """Bytes that nobody asked for are thrown away; the stream goes on, and is not reused."""
+    """Unexpected bytes from a client are discarded, and the connection is not reused."""
     app = start(kind)
     with app.ready("/channel/x") as client:
         client.send(b"junk\r\n")
@@ -141,7 +141,7 @@ def test_a_little_junk_does_no_harm(start: Start, kind: str):
 
 
 def test_the_last_one_unsubscribes(start: Start):
-    """A channel is subscribed to while somebody listens, and once."""
+    """A channel is subscribed to once, and only while it has clients."""
     app = start()
     with app.ready("/channel/x") as one:
         with app.ready("/channel/x"):
@@ -155,7 +155,7 @@ def test_the_last_one_unsubscribes(start: Start):
 
 
 def test_leaving_and_joining_again_misses_nothing(start: Start):
-    """An early acknowledgement, of the SUBSCRIBE before, makes nobody live too soon."""
+    """The acknowledgement of an earlier SUBSCRIBE makes no client live too soon."""
     app = start()
     for number in range(50):
         with app.ready("/channel/x") as client:
@@ -165,7 +165,7 @@ def test_leaving_and_joining_again_misses_nothing(start: Start):
 
 
 def test_a_thousand_comings_and_goings_leave_nothing(start: Start):
-    """Streams, threads, descriptors and subscriptions are back where they were."""
+    """After a thousand clients, no stream, thread, descriptor or subscription remains."""
     app = start()
     with app.ready("/pull/x"), app.ready("/channel/x"):
         pass

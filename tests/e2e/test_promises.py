@@ -1,4 +1,4 @@
-"""What operators are promised: one connection, a free cache, no stream that dies beside another."""
+"""Promises to operators: one connection to Redis, and streams that do not harm each other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .conftest import App, Start
 
 @pytest.mark.timeout(120)
 def test_one_pubsub_connection_for_each_worker(start: Start):
-    """200 streams on 50 channels: two workers, two connections; the app's own client answers."""
+    """200 streams on 50 channels need one connection in each worker, and leave the cache free."""
     app = start(workers=2, args=["--worker-connections", "300"])
     clients = [app.ready(f"/channel/c{number % 50}") for number in range(200)]
     try:
@@ -41,7 +41,7 @@ def test_one_pubsub_connection_for_each_worker(start: Start):
 
 
 def test_the_connection_has_a_name(start: Start):
-    """Who looks at CLIENT LIST at night sees what it is."""
+    """CLIENT LIST shows the name of the connection."""
     app = start()
     with app.ready("/channel/x"):
         pid = app.state()["pid"]
@@ -81,7 +81,7 @@ def payloads(seed: int) -> Iterator[bytes]:
 
 
 def test_no_payload_ends_a_stream(start: Start):
-    """Whatever is published on a channel, every kind of stream on it goes on."""
+    """No payload on a channel ends a stream of any kind."""
     app = start()
     with app.ready("/channel/x") as a, app.ready("/callback/x") as b, app.ready("/pull/x") as c:
         for payload in payloads(seed=7):
@@ -97,7 +97,7 @@ def test_no_payload_ends_a_stream(start: Start):
 
 
 def test_a_forged_envelope_moves_nobody_back(start: Start):
-    """An id from another program that is out of order is not taken for a message of ours."""
+    """A forged envelope with an old id does not move a client's position back."""
     app = start()
     with app.ready("/channel/x") as client:
         app.publish("x", b":1-1 -\nid: 1-1\ndata: old\n\n")
@@ -110,7 +110,7 @@ def test_a_forged_envelope_moves_nobody_back(start: Start):
 def test_a_forbidden_channel_ends_its_own_streams_only(
     start: Start, own_redis_server: RedisServer, prefix: str, kind: str
 ):
-    """Redis refuses what its user may not hear (ACL), and the connection serves all others."""
+    """A channel that the ACL forbids ends its own streams, and all others go on."""
     allowed = [f"&{prefix}$ticks", f"&{prefix}ok"]
     rights = ["on", ">secret", "allkeys", "+@all", "resetchannels", *allowed]
     own_redis_server.client().execute_command("ACL", "SETUSER", "ann", *rights)
@@ -134,14 +134,14 @@ def test_a_forbidden_channel_ends_its_own_streams_only(
 
 
 def test_curl(start: Start):
-    """`curl -N` shows the stream as it is."""
+    """`curl -N` prints the stream."""
     app = start()
     curl = shutil.which("curl")
     assert curl, "curl is needed: apt-get install curl"
     command = [curl, "-sN", "--max-time", "20", f"{app.url}/callback/x"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        # What is emitted before its `ready`, be it after the SUBSCRIBE, is not promised.
+        # A message emitted before `ready` is not promised, even if the SUBSCRIBE came before.
         output = ""
         while "event: ready" not in output:
             output += process.stdout.readline().decode()
@@ -156,7 +156,7 @@ def test_curl(start: Start):
 
 
 def names_and_data(app: App, events: Iterator[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Emit when the stream is ready; return all events up to the end."""
+    """Emit once the stream is ready; return all events up to its end."""
     got = []
     for name, data in events:
         got.append((name, data))
@@ -179,7 +179,7 @@ EXPECTED = [
 
 
 def test_httpx_sse(start: Start):
-    """A Python client reads the same events, and no empty one."""
+    """The Python client httpx-sse reads the same events, and no empty one."""
     app = start()
     with (
         httpx.Client(timeout=10) as client,
@@ -191,7 +191,7 @@ def test_httpx_sse(start: Start):
 
 
 def test_sseclient(start: Start):
-    """Another one does, too."""
+    """The Python client sseclient reads the same events."""
     app = start()
     with httpx.stream("GET", f"{app.url}/callback/x", timeout=10) as response:
         client = sseclient.SSEClient(response.iter_raw())
@@ -201,7 +201,7 @@ def test_sseclient(start: Start):
 
 
 def test_a_busy_channel_that_is_skipped_has_heartbeats(start: Start):
-    """What a callback skips is no sign of life for the browser, nor for a proxy."""
+    """A stream whose callback skips all messages sends heartbeats."""
     app = start(env={"HEARTBEAT": "0.5"})
     with app.ready("/callback/x") as client:
         for _ in range(3):
@@ -217,7 +217,7 @@ def test_a_busy_channel_that_is_skipped_has_heartbeats(start: Start):
 
 @pytest.mark.parametrize("kind", ["sync", "gthread"])
 def test_a_worker_that_one_stream_fills_says_so(start: Start, kind: str):
-    """Who forgot the gevent worker reads it in the log, and not in a time-out of gunicorn's."""
+    """A worker that one stream fills warns in its log and names the gevent worker."""
     app = start(kind)
     with app.ready("/channel/x"):
         warned = "use --worker-class gevent" in app.server.log

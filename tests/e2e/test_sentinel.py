@@ -19,7 +19,7 @@ APP = "tests.support.apps.behind_sentinel:create_app()"
 
 @pytest.mark.timeout(180)
 def test_a_failover_under_load(tmp_path: Path):
-    """Streams stay open and go on with the new master; what both knew arrives once, in order."""
+    """Streams stay open through a failover; replicated messages arrive once and in order."""
     with SentinelTrio(tmp_path) as trio:
         env = {"TEST_SENTINELS": json.dumps(trio.addresses)}
         app = "tests.support.apps.behind_sentinel:create_app()"
@@ -34,7 +34,7 @@ def test_a_failover_under_load(tmp_path: Path):
             emitted = []
             for number in range(300):
                 if number == 100:
-                    # What is acknowledged but not yet replicated would be lost with the master.
+                    # A message that is not yet replicated would be lost with the master.
                     assert trio.client().wait(1, 5000) == 1
                     trio.fail_over()
                 if http.post("/emit/x", json=number).status_code == 200:
@@ -56,7 +56,7 @@ def test_a_failover_under_load(tmp_path: Path):
 
 @pytest.mark.timeout(180)
 def test_a_failover_to_a_replica_that_lags(tmp_path: Path):
-    """What was acknowledged and never replicated: who had it goes on, who cannot get it is told."""
+    """After a failover that lost messages, clients that had not received them are reset."""
     with SentinelTrio(tmp_path) as trio:
         env = {"TEST_SENTINELS": json.dumps(trio.addresses)}
         with (
@@ -83,8 +83,8 @@ def test_a_failover_to_a_replica_that_lags(tmp_path: Path):
 
             assert there.data == [0, 1, 2, 3, 4, 5]
             told = [event.data for event in there.events if event.event == "reset"]
-            # Where the worker was back before anything was emitted, the clock seems to have gone
-            # back: then all are told, to be safe.
+            # If the worker reconnects before the next event, the new master's clock is behind its
+            # position.  Then it resets every client, as it does not know which lost a message.
             assert told in ([], ['{"reason":"rolled back"}'])
 
             def come_back(url: str = server.url + "/channel/x") -> tuple[list[Any], list[str]]:
@@ -93,7 +93,7 @@ def test_a_failover_to_a_replica_that_lags(tmp_path: Path):
                     return back.data, [e.data for e in back.events if e.event == "reset"]
 
             if not told:
-                # The worker that heard it has it still.
+                # The worker that received it still has it in memory.
                 assert come_back() == ([3, 4, 5], [])
             old = set(server.worker_pids())
             server.reload()

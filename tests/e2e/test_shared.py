@@ -16,7 +16,7 @@ KINDS = pytest.mark.parametrize("kind", ["gevent", "generator", "gthread"])
 
 @KINDS
 def test_the_callback_runs_once_for_each_message(start: Start, kind: str):
-    """However many clients there are; all get the same, with its ids."""
+    """The callback runs once for each message, and all clients get the same events and ids."""
     app = start(kind)
     clients = [app.ready("/once/x") for _ in range(5)]
     ids = [app.emit("x", message) for message in ("a", "skip", "raise", "two", "b")]
@@ -34,7 +34,7 @@ def test_the_callback_runs_once_for_each_message(start: Start, kind: str):
 
 @KINDS
 def test_a_history_that_is_skipped_ends_no_stream(start: Start, kind: str):
-    """The callback makes nothing of all that was missed; what comes then arrives."""
+    """A stream goes on if the callback skips all missed messages."""
     app = start(kind)
     with app.ready("/once/x") as client:
         id = client.decoder.last_event_id
@@ -47,7 +47,7 @@ def test_a_history_that_is_skipped_ends_no_stream(start: Start, kind: str):
 
 @KINDS
 def test_who_comes_back_gets_what_was_missed(start: Start, kind: str):
-    """History goes through the callback too."""
+    """Missed messages from history pass through the callback, too."""
     app = start(kind)
     with app.ready("/once/x") as stays, app.ready("/once/x") as client:
         app.emit("x", "a")
@@ -66,7 +66,7 @@ def test_who_comes_back_gets_what_was_missed(start: Start, kind: str):
 
 @KINDS
 def test_false_ends_it_for_all(start: Start, kind: str):
-    """Each client is told, and does not come back; a new one finds the stream working."""
+    """`False` ends the stream of each client for good; a new client's stream works."""
     app = start(kind)
     with EventSource(app.url + "/once/x") as one, EventSource(app.url + "/once/x") as two:
         for source in (one, two):
@@ -83,7 +83,7 @@ def test_false_ends_it_for_all(start: Start, kind: str):
 
 @KINDS
 def test_it_has_heartbeats_and_drains(start: Start, kind: str):
-    """Heartbeats carry the position that the relay has come to."""
+    """Shared streams send heartbeats with the relay's position, and drain."""
     app = start(kind, env={"HEARTBEAT": "0.4"})
     with app.ready("/once/x") as client:
         id = app.emit("x", "skip")
@@ -99,7 +99,7 @@ def test_it_has_heartbeats_and_drains(start: Start, kind: str):
 
 @KINDS
 def test_clients_with_other_options_are_not_among_them(start: Start, kind: str):
-    """Of one endpoint, too: who wants no ids gets none, and the others theirs."""
+    """Clients of one endpoint share events only if their options are the same."""
     app = start(kind)
     with app.ready("/optional/x?plain") as plain, app.ready("/optional/x") as client:
         id = app.emit("x", "a")

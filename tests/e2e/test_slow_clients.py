@@ -1,4 +1,4 @@
-"""A client that does not read costs bounded memory, and nobody else anything."""
+"""A client that does not read costs bounded memory, and slows no other client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LARGE = "x" * 100_000
 
 
 def stall(app: App, path: str) -> SSEClient:
-    """Open a stream, and read no more of it."""
+    """Open a stream, and read only its beginning."""
     return app.ready(path, receive_buffer=4096)
 
 
@@ -44,7 +44,7 @@ KINDS = pytest.mark.parametrize("kind", ["gevent", "generator"])
 
 @PATHS
 def test_close_cuts_it_and_it_resumes(start: Start, kind: str, path: str):
-    """By default: the connection is cut, and who comes back gets what was missed."""
+    """With `close`, the connection is cut, and the reconnecting client gets the missed messages."""
     app = start(kind, env={"BUFFER": "1000000", "HISTORY": "500"})
     with stall(app, path) as stalled:
         flood(app, 120)
@@ -63,7 +63,7 @@ def test_close_cuts_it_and_it_resumes(start: Start, kind: str, path: str):
 
 
 def test_a_generator_that_falls_behind_is_cut(start: Start):
-    """No heartbeat carries its client past what it has not made anything of; it resumes."""
+    """No heartbeat moves the client past messages that its slow generator has not handled."""
     app = start(env={"BUFFER": "1000000"})
     with app.ready("/slow/x") as client:
         flood(app, 20)
@@ -80,7 +80,7 @@ def test_a_generator_that_falls_behind_is_cut(start: Start):
 
 
 def test_a_generator_that_falls_behind_and_may_drop(start: Start):
-    """Its client is told once for what the generator never got."""
+    """With `drop`, the client is sent one `reset` for messages that the generator never got."""
     app = start(env={"BUFFER": "1000000", "OVERFLOW": "drop"})
     with app.ready("/slow/x") as client:
         flood(app, 20)
@@ -95,7 +95,7 @@ def test_a_generator_that_falls_behind_and_may_drop(start: Start):
 
 @pytest.mark.parametrize("path", ["/channel/x", "/callback/x", "/iterate/x", "/once/x"])
 def test_a_client_catches_up_on_more_than_its_buffer(start: Start, path: str):
-    """What was missed may be larger than what may wait for a client."""
+    """A client gets all missed messages, even if they exceed its buffer."""
     app = start(env={"BUFFER": "200000"})
     with app.ready(path) as client:
         first = client.decoder.last_event_id
@@ -109,7 +109,7 @@ def test_a_client_catches_up_on_more_than_its_buffer(start: Start, path: str):
 
 @KINDS
 def test_a_write_that_takes_too_long_is_cut(start: Start, kind: str):
-    """WRITE_TIMEOUT ends a connection whose client has stopped reading, also below BUFFER."""
+    """WRITE_TIMEOUT cuts the connection of a client that stopped reading, even below BUFFER."""
     app = start(kind, env={"WRITE_TIMEOUT": "1", "BUFFER": "1000000000"})
     with stall(app, "/channel/x"):
         flood(app, 60)
@@ -119,16 +119,16 @@ def test_a_write_that_takes_too_long_is_cut(start: Start, kind: str):
 
 @pytest.mark.parametrize("kind", ["gevent", "gthread"])
 def test_nor_does_the_end_save_it(start: Start, kind: str):
-    """A stream that ended behind a writer that is blocked is cut, too."""
+    """A stream that has ended while its writer is blocked is cut, too."""
     app = start(kind, env={"WRITE_TIMEOUT": "1", "BUFFER": "1000000000"})
     with stall(app, "/callback/x"):
-        # In one batch, so that the end is reached before the writer is.
+        # One batch, so that the stream has ended before its writer is blocked.
         app.request("POST", "/emit-many/x", [LARGE] * 60 + ["false"])
         wait_until(lambda: app.state()["streams"] == 0, 10)
 
 
 class OverTLS(Gunicorn):
-    """gunicorn with a certificate of its own."""
+    """gunicorn with TLS."""
 
     files = Path(__file__).parents[1] / "support" / "tls"
 
@@ -153,7 +153,7 @@ class OverTLS(Gunicorn):
 
 
 def test_over_tls_it_is_cut_as_well(redis_server: RedisServer, prefix: str):
-    """What cannot be watched there can be ended."""
+    """A stalled client over TLS is cut, although its socket cannot be watched."""
     settings = {"URL": redis_server.url, "PREFIX": json.dumps(prefix)}
     settings |= {"WRITE_TIMEOUT": "1", "BUFFER": "1000000000"}
     cert, key = OverTLS.files / "cert.pem", OverTLS.files / "key.pem"
@@ -180,7 +180,7 @@ def test_over_tls_it_is_cut_as_well(redis_server: RedisServer, prefix: str):
 
 @PATHS
 def test_drop_keeps_the_newest_and_says_so(start: Start, kind: str, path: str):
-    """One `reset` for what was dropped; what follows is in order, up to the last one."""
+    """With `drop`, one `reset` stands for the dropped messages; the newest follow in order."""
     app = start(kind, env={"OVERFLOW": "drop", "BUFFER": "1000000"})
     with stall(app, path) as stalled:
         flood(app, 120)
@@ -199,7 +199,7 @@ def test_drop_keeps_the_newest_and_says_so(start: Start, kind: str, path: str):
 
 @KINDS
 def test_latest_keeps_the_newest_of_each_key(start: Start, kind: str):
-    """Prices: a slow client sees the last one of each, and no reset."""
+    """With `latest`, a slow client gets the newest message of each key, and no `reset`."""
     app = start(kind, env={"OVERFLOW": "latest", "BUFFER": "1000000"})
     with stall(app, "/channel/x") as stalled:
         for number in range(120):
@@ -219,7 +219,7 @@ def test_latest_keeps_the_newest_of_each_key(start: Start, kind: str):
 @KINDS
 @pytest.mark.timeout(120)
 def test_many_fast_clients_beside_a_stalled_one(start: Start, kind: str):
-    """They all get everything, in order."""
+    """Fast clients beside a stalled one get all messages in order."""
     app = start(kind, env={"BUFFER": "200000"}, args=["--worker-connections", "1000"])
     fast = [app.ready("/channel/x") for _ in range(200)]
     with stall(app, "/channel/x"), stall(app, "/channel/x"):

@@ -1,4 +1,4 @@
-"""What a stream does, under every server: the same promises with greenlets and with threads."""
+"""A stream's promises, which are the same under every server, with greenlets and with threads."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.support.waiting import wait_until
 
 from .conftest import App, starting
 
-#: "generator" is gevent without handing off.
+#: "generator" is gunicorn's gevent worker without handing off.
 SERVERS = ["gevent", "generator", "preload", "gevent_pywsgi", "gthread", "flask"]
 
 
 @pytest.fixture(scope="module", params=SERVERS)
 def app(request, redis_server) -> Iterator[App]:
-    """One server of each kind for all tests of this module; each test has channels of its own."""
+    """One server of each kind for all tests of this module; each test uses its own channels."""
     with starting(redis_server, f"test-{request.param}-{secrets.token_hex(4)}:") as start:
         yield start(request.param)
 
@@ -47,7 +47,7 @@ def test_the_head_and_the_first_event(app):
     ids=repr,
 )
 def test_what_is_emitted_arrives(app, value):
-    """Any JSON value, with its id; false is data like any other."""
+    """Any JSON value arrives with its id, `false` included."""
     with app.ready("/channel/values") as client:
         id = app.emit("values", value)
         event = client.next()
@@ -56,7 +56,7 @@ def test_what_is_emitted_arrives(app, value):
 
 
 def test_an_emitted_event_has_its_name(app):
-    """`emit(…, event="order")` is what addEventListener("order") hears."""
+    """`emit(…, event="order")` sets the name for addEventListener("order")."""
     with app.ready("/channel/names") as client:
         app.emit("names", 1, event="order")
 
@@ -64,7 +64,7 @@ def test_an_emitted_event_has_its_name(app):
 
 
 def test_everyone_on_the_channel_gets_it_and_nobody_else(app):
-    """Channels are kept apart, clients of one channel are not."""
+    """All clients of a channel get its messages, and no client of another channel does."""
     with (
         app.ready("/channel/all") as one,
         app.ready("/channel/all") as two,
@@ -77,7 +77,7 @@ def test_everyone_on_the_channel_gets_it_and_nobody_else(app):
 
 
 def test_many_channels_and_patterns(app):
-    """One stream hears several channels in the order of emitting, each message once."""
+    """A stream of several channels and patterns gets each message once and in order."""
     with app.ready("/channels?name=m1&name=redis:m2&name=m:*&name=m:x") as client:
         for number, channel in enumerate(["m2", "m1", "m:x", "m:y", "m3", "redis:m1"]):
             app.emit(channel, number)
@@ -86,7 +86,7 @@ def test_many_channels_and_patterns(app):
 
 
 def test_a_value_of_the_url_is_no_pattern(app):
-    """`/channel/*` hears the channel that is called `*`."""
+    """`/channel/*` receives only the channel named `*`."""
     with app.ready("/channel/*") as client:
         app.emit("anything", 1)
         app.emit("*", 2)
@@ -95,7 +95,7 @@ def test_a_value_of_the_url_is_no_pattern(app):
 
 
 def test_a_view_refuses(app):
-    """Aborting, or returning a response, is the answer; there is no stream."""
+    """A view that aborts or returns a response opens no stream."""
     assert app.request("GET", "/user/eve")[0] == 403
     assert app.request("GET", "/user/mallory")[::2] == (401, {"error": "no"})
     with app.ready("/user/bob") as client:
@@ -113,7 +113,7 @@ def test_a_hostile_channel_is_an_error_of_the_request(app):
 
 
 def test_stream_response_in_any_view(app):
-    """The module-level helper does the same, with its options."""
+    """`redis_event` makes a stream in any view, with its options."""
     with app.ready("/response?name=r1&name=r2") as client:
         app.emit("r2", 1)
 
@@ -122,7 +122,7 @@ def test_stream_response_in_any_view(app):
 
 
 def test_heartbeats_carry_the_position(app):
-    """An idle browser's cursor moves with messages that were not for it."""
+    """Heartbeats carry the position, so an idle browser's cursor moves."""
     with app.ready("/response?name=idle") as client:
         id = app.emit("elsewhere", 1)
         heartbeat = client.until(lambda event: event.event == "heartbeat")
@@ -133,7 +133,7 @@ def test_heartbeats_carry_the_position(app):
 
 @pytest.mark.parametrize("path", ["/foreign/x", "/busy/x"])
 def test_frames_without_ids_keep_no_cursor_back(app, path):
-    """However many there are, heartbeats come between them, or the cursor would expire."""
+    """Heartbeats come even between frames without ids, so that the cursor does not expire."""
     stop = threading.Event()
 
     def publish() -> None:
@@ -156,7 +156,7 @@ def test_frames_without_ids_keep_no_cursor_back(app, path):
 
 
 def test_without_history_there_are_no_ids(app):
-    """Frames have no id, and the heartbeat is a comment."""
+    """Without history, frames have no id, and the heartbeat is a comment."""
     with app.stream("/plain/noids") as client:
         ready = client.next()
         app.emit("noids", {"a": 1})
@@ -167,7 +167,7 @@ def test_without_history_there_are_no_ids(app):
 
 
 def test_a_backlog_comes_first(app):
-    """A first connect gets the last few messages, then what is live."""
+    """With `backlog`, a new client gets the last messages first, and then live ones."""
     for number in range(5):
         app.emit("log", number)
     with app.ready("/backlog/log") as client:
@@ -177,7 +177,7 @@ def test_a_backlog_comes_first(app):
 
 
 def test_who_comes_back_gets_what_was_missed(app):
-    """By header as EventSource sends it, or by query for a first connect."""
+    """A client that sends its last id, as header or in the query, gets the missed messages."""
     with app.ready("/channel/resume") as client:
         app.emit("resume", 0)
         client.next_data()
@@ -194,7 +194,7 @@ def test_who_comes_back_gets_what_was_missed(app):
 
 @pytest.mark.parametrize("id", ["nonsense", "0-0", "1-1", "99999999999999-0", "1-1 x", "x" * 500])
 def test_a_strange_id_is_a_reset(app, id):
-    """Whatever a client claims, it gets a stream, and is told to load its state anew."""
+    """A client with a strange id gets a stream that begins with `reset`."""
     with app.ready("/channel/strange", last_event_id=id) as client:
         assert client.next().event == "reset"
         app.emit("strange", 1)
@@ -203,13 +203,13 @@ def test_a_strange_id_is_a_reset(app, id):
 
 @pytest.mark.parametrize("kind", ["callback", "once", "pull", "iterate"])
 def test_a_reset_reaches_every_kind_of_stream(app, kind):
-    """Whatever code makes of messages, what the stream says of itself is for the browser."""
+    """A `reset` reaches the browser whichever code fills the stream."""
     with app.ready(f"/{kind}/strange", last_event_id="nonsense") as client:
         assert client.next().event == "reset"
 
 
 def test_the_callback_contract(app):
-    """A value is sent, None skips, an error skips and goes on, False ends."""
+    """A callback's value is sent, None and an error skip the message, and False ends the stream."""
     with app.ready("/callback/cb") as client:
         for message in ("a", "skip", "raise", "unserialisable", "named", "two", "false", "never"):
             id = app.emit("cb", message)
@@ -232,7 +232,7 @@ def test_the_callback_contract(app):
 
 
 def test_a_callback_terminates(app):
-    """event.terminate() ends the stream after what the callback returns."""
+    """event.terminate() ends the stream after the value that the callback returns."""
     with app.ready("/callback/terminate") as client:
         app.emit("terminate", "terminate")
 
@@ -242,7 +242,7 @@ def test_a_callback_terminates(app):
 
 
 def test_a_finished_stream_is_not_opened_again(app):
-    """An EventSource that comes back after the end gets a 204, which stops it for good."""
+    """An EventSource that reconnects after the end gets a 204, which stops it for good."""
     with EventSource(app.url + "/callback/finish") as source:
         source.wait_for(lambda events: len(events) == 1)
         app.emit("finish", "false")
@@ -252,7 +252,7 @@ def test_a_finished_stream_is_not_opened_again(app):
 
 
 def test_callbacks_run_in_short_app_contexts(app):
-    """Each call's context is torn down at once: no database session outlives it."""
+    """Each call of a callback has its own app context, which ends with the call."""
     with app.ready("/callback/contexts") as client:
         before = app.state()["teardowns"]
         for number in range(3):
@@ -260,12 +260,12 @@ def test_callbacks_run_in_short_app_contexts(app):
             client.next_data()
         after = app.state()["teardowns"]
 
-        # Three emits, three callbacks and one look, each with a context of its own.
+        # Three emits, three callbacks and one request of the state, each with a context of its own.
         assert after - before >= 7
 
 
 def test_a_generator_pulls_messages(app):
-    """It gathers while messages come, and yields when none does for a while."""
+    """A generator gathers messages, and yields when none arrives for a while."""
     with app.ready("/pull/pulled") as client:
         ids = [app.emit("pulled", number) for number in range(3)]
         batches = [client.next_data()["batch"]]
@@ -279,7 +279,7 @@ def test_a_generator_pulls_messages(app):
 
 @pytest.mark.parametrize("path", ["/callback/exit", "/once/exit", "/pull/exit"])
 def test_what_is_no_exception_ends_no_stream(app, path):
-    """SystemExit, gevent.Timeout: the message is skipped, as with any other error."""
+    """After a BaseException such as SystemExit, the message is skipped and the stream goes on."""
     with app.ready(path) as client:
         app.emit("exit", "exit")
         id = app.emit("exit", "after")
@@ -289,14 +289,14 @@ def test_what_is_no_exception_ends_no_stream(app, path):
 
 
 def test_a_generator_with_the_wrong_arguments_is_told(app):
-    """The stream does not stay open and silent."""
+    """A generator with wrong arguments ends its stream instead of leaving it silent."""
     with app.ready("/mistaken/x") as client:
         assert client.wait_closed()
         assert client.events[-1].data == '{"reason":"failed"}'
 
 
 def test_a_generator_that_fails_begins_anew(app):
-    """The error is logged, and the stream goes on; when it returns, the stream is over for good."""
+    """A failing generator is started again; when it returns, the stream ends for good."""
     with app.ready("/pull/failing") as client:
         app.emit("failing", "raise")
         app.emit("failing", "a")
@@ -310,7 +310,7 @@ def test_a_generator_that_fails_begins_anew(app):
 
 
 def test_a_generator_that_fails_to_clean_up_begins_anew(app):
-    """Its clean-up has an app context; what it raises is logged, and ends nothing else."""
+    """A generator's clean-up has an app context; an error in it is logged and ends no stream."""
     with app.ready("/untidy/x") as client:
         app.emit("x", "unserialisable")
         app.emit("x", "after")
@@ -320,7 +320,7 @@ def test_a_generator_that_fails_to_clean_up_begins_anew(app):
 
 
 def test_what_a_generator_holds_back_is_given_again(app):
-    """Heartbeats do not move the cursor past messages that it took, or has not taken yet."""
+    """Heartbeats do not move the cursor past messages that the generator holds or has not taken."""
     with app.ready("/hold/held") as client:
         ids = app.request("POST", "/emit-many/held", [1, 2, 3])[2]["ids"]
         assert client.next_data() == 1
@@ -332,7 +332,7 @@ def test_what_a_generator_holds_back_is_given_again(app):
 
 
 def test_a_generator_iterates(app):
-    """`for message in messages` waits for each."""
+    """`for message in messages` waits for each message."""
     with app.ready("/iterate/numbers") as client:
         for number in (1, 2):
             app.emit("numbers", number)
@@ -341,7 +341,7 @@ def test_a_generator_iterates(app):
 
 
 def test_polling(app):
-    """At once and then on the interval: a value is sent, None and errors skip, False ends."""
+    """A poll runs at once and then on its interval; its results act as a callback's."""
     with app.ready("/poll") as client:
         assert [client.next_data() for _ in range(3)] == [0, 3, 4]
         assert client.next().event == "end"
@@ -349,7 +349,7 @@ def test_polling(app):
 
 
 def test_a_shared_poll_has_one_producer(app):
-    """Two clients get the very same values; the second one at once the latest."""
+    """Clients of a shared poll get the same values, and a new one the latest at once."""
     with app.ready("/shared") as one:
         first = one.next_data()
         with app.ready("/shared") as two:
@@ -361,13 +361,13 @@ def test_a_shared_poll_has_one_producer(app):
 
 
 def test_an_idle_poll_has_heartbeats(app):
-    """They are comments, as there is no position."""
+    """An idle poll sends comments as heartbeats, because it has no position."""
     with app.ready("/quiet") as client:
         client.wait_for_bytes(lambda body: body.endswith(b"\n:\n"))
 
 
 def test_a_short_stream_is_opened_again(app):
-    """max_age asks the browser to come back, and it resumes."""
+    """max_age asks the browser to reconnect, and it resumes."""
     with EventSource(app.url + "/short/aged") as source:
         source.wait_connected(2)
         app.emit("aged", 1)
@@ -378,14 +378,14 @@ def test_a_short_stream_is_opened_again(app):
 
 
 def test_a_stream_says_hello(app):
-    """What on_open returns is the first message."""
+    """The value that on_open returns is the first message."""
     with app.ready("/open/hello") as client:
         assert client.next_data() == {"hello": ["hello"]}
 
 
 @pytest.mark.parametrize("query", ["", "?callback=1"])
 def test_the_end_of_a_response_is_told(app, query):
-    """What `Response.call_on_close` was given is called when the stream is over, and once."""
+    """Functions given to `Response.call_on_close` are called once, when the stream has ended."""
     name = "told-called" if query else "told-plain"
     with app.ready(f"/finalized/{name}{query}") as client:
         app.emit(name, 1)
@@ -410,7 +410,7 @@ def test_the_end_of_a_response_is_told(app, query):
     ids=repr,
 )
 def test_foreign_publishers(app, payload, data):
-    """What any program publishes on the channel arrives as data, and nothing more."""
+    """A payload of another program arrives as data, and cannot set other fields."""
     with app.ready("/channel/foreign") as client:
         app.publish("foreign", payload)
         event = client.next()
@@ -419,7 +419,7 @@ def test_foreign_publishers(app, payload, data):
 
 
 def test_a_large_message_arrives(app):
-    """One MiB in one event."""
+    """An event of 1 MiB arrives."""
     with app.ready("/channel/large") as client:
         app.emit("large", "x" * 2**20)
 
@@ -427,7 +427,7 @@ def test_a_large_message_arrives(app):
 
 
 def test_listeners_hear(app):
-    """`@events.on` runs in the worker, and survives its own errors."""
+    """`@events.on` receives messages in the worker, and goes on after an error."""
     app.state()
     wait_until(lambda: app.redis.pubsub_numpat() >= 1)
     for message in ("a", "raise", "exit", "b"):
@@ -440,7 +440,7 @@ def test_listeners_hear(app):
 
 
 def test_a_head_request_leaks_nothing(app):
-    """It has the headers of the stream, and no stream."""
+    """A HEAD request has the stream's headers, and opens no stream."""
     before = app.state()["streams"]
     status, headers, _ = app.request("HEAD", "/channel/head")
 

@@ -1,4 +1,4 @@
-"""A Redis that speaks TLS: `rediss://`."""
+"""A Redis over TLS: `rediss://`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILES = Path(__file__).parents[1] / "support" / "tls"
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    """Start Redis with a certificate; the embedded Valkey is built without TLS."""
+    """Start the system's Redis with a certificate, because the embedded Valkey lacks TLS."""
     binary = shutil.which("redis-server") or shutil.which("valkey-server")
     if binary is None:
         message = "A redis-server or valkey-server with TLS is needed on the PATH."
@@ -67,7 +67,7 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
 def test_events_come_over_tls(url: str, worker_class: str):
-    """Reading, publishing and history all use it."""
+    """Reading, publishing and history work over TLS."""
     env = {"TEST_REDIS_EVENTS_URL": url}
     with Gunicorn(APP, worker_class=worker_class, args=["--threads", "9"], env=env) as server:
 

@@ -1,4 +1,4 @@
-"""Short ways to make the values that tests are about."""
+"""Short ways to make the values that tests need."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def foreign(text: str, *, channel: str = "orders") -> Message:
 
 
 def batch(*numbers: int, channel: str = "orders") -> Batch:
-    """Return messages that came together."""
+    """Return a batch of messages with these numbers."""
     return Batch([message(number, channel=channel) for number in numbers])
 
 

@@ -1,4 +1,4 @@
-"""How the bytes of an HTTP/1.1 response are framed, read incrementally.  Pure."""
+"""The framings of HTTP/1.1 response bodies, read incrementally.  Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Protocol
 
 
 class Body(Protocol):
-    """A framing: takes bytes of the connection, returns those of the body."""
+    """A framing; `feed` takes bytes of the connection and returns those of the body."""
 
-    #: The body has ended as its framing says; what comes after is not part of it.
+    #: Whether the body has ended by its framing; bytes that follow are not part of it.
     done: bool
 
     def feed(self, data: bytes) -> bytes: ...
 
 
 class Chunked:
-    """`Transfer-Encoding: chunked` (RFC 9112, 7.1); a chunk counts once it is whole."""
+    """`Transfer-Encoding: chunked` (RFC 9112, 7.1); only whole chunks are returned."""
 
     def __init__(self) -> None:
         self.done = False
@@ -48,7 +48,7 @@ class Chunked:
 
 
 class Counted:
-    """`Content-Length`."""
+    """A body whose `Content-Length` is known."""
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -62,7 +62,7 @@ class Counted:
 
 
 class UntilClosed:
-    """Neither of the two (HTTP/1.0): the end of the connection ends the body."""
+    """A body that ends with the connection, as in HTTP/1.0."""
 
     done = False
 

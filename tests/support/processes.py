@@ -1,4 +1,4 @@
-"""Child processes that surely end: what Redis and the web servers of the tests have in common."""
+"""Child processes that always end; the tests' Redis and web servers are built on them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 
 import psutil
 
-#: Apps are named from here: "tests.support.apps.trivial:create_app()".
+#: The directory from which apps are named: "tests.support.apps.trivial:create_app()".
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on, below those that the kernel hands out.
+    """Return a free loopback port, below those that the kernel gives to outgoing connections.
 
-    A client that reconnects to a dead server on one of the kernel's ports can be given that very
-    port as its own, and then talks to itself; the server never gets it back.
+    On one of the kernel's ports, a client that reconnects to a stopped server may be given that
+    very port as its own; it then talks to itself, and the server cannot bind the port again.
     """
     for _ in range(200):
         port = random.randint(20_000, 32_000)
@@ -34,14 +34,14 @@ def free_port() -> int:
 
 
 class Process:
-    """One child process; its output goes to `log_path`, over restarts too."""
+    """One child process; its output is appended to `log_path`, also after a restart."""
 
     def __init__(self, command: Sequence[str], log_path: Path, env: Mapping[str, str]) -> None:
         self._command = list(command)
         self._env = dict(env)
         self._child: subprocess.Popen[bytes] | None = None
         self.log_path = log_path
-        #: The exit status of the last time that it was ended; negative: the signal that did it.
+        #: The exit status after the last `end`; a negative one is the number of the signal.
         self.status: int | None = None
 
     @property
@@ -56,7 +56,7 @@ class Process:
 
     @property
     def log(self) -> str:
-        """Everything it has printed so far."""
+        """The output of the process so far."""
         return self.log_path.read_text("utf-8", "replace") if self.log_path.exists() else ""
 
     def start(self) -> None:
@@ -71,7 +71,7 @@ class Process:
             )
 
     def check(self) -> None:
-        """Raise RuntimeError, with what it printed, if it has ended by itself."""
+        """Raise RuntimeError, with the output, if the process has ended by itself."""
         if not self.running:
             raise RuntimeError(f"{' '.join(self._command)} ended by itself:\n{self.log}")
 
@@ -79,7 +79,7 @@ class Process:
         os.kill(self.pid, number)
 
     def wait(self, timeout: float) -> int:
-        """Return the exit status; raise TimeoutError if it is still there after `timeout` s."""
+        """Return the exit status; raise TimeoutError if there is none after `timeout` seconds."""
         if self._child is None:
             return 0
         try:
@@ -88,7 +88,7 @@ class Process:
             raise TimeoutError(f"{self.pid} still runs after {timeout} s:\n{self.log}") from exc
 
     def end(self, number: int, *, timeout: float = 5) -> None:
-        """Ask it to end with a signal, then insist; its children go with it.  Idempotent."""
+        """End the process and its children: with a signal, then with SIGKILL.  Idempotent."""
         if self._child is None:
             return
         family = self._children() if self.running else []
@@ -101,7 +101,7 @@ class Process:
                 self.signal(signal.SIGKILL)
                 self.wait(timeout)
         for orphan in family:
-            # psutil compares start times, so that this is never another process's number.
+            # psutil compares start times, so a reused process id is not mistaken for the orphan.
             if orphan.is_running():
                 orphan.kill()
         self.status = self._child.returncode

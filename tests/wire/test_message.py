@@ -31,12 +31,12 @@ FRAME = b'event: order\ndata: {"id":7}\n\n'
     ],
 )
 def test_a_position_is_read_strictly(text, position):
-    """An id from outside is `<ms>-<seq>` or nothing."""
+    """`parse` accepts `<ms>-<seq>`, and returns None for anything else."""
     assert Position.parse(text) == position
 
 
 def test_positions_are_ordered_as_numbers():
-    """9-0 comes before 10-0, and 10-2 before 10-10."""
+    """Positions are compared as numbers, so 9-0 is before 10-0, and 10-2 before 10-10."""
     ids = ["10-10", "9-0", "10-2"]
 
     positions = [Position.parse(text) or Position(0) for text in ids]
@@ -54,7 +54,7 @@ def test_positions_are_ordered_as_numbers():
     ],
 )
 def test_the_envelope_is_read(envelope, id, prev, key):
-    """What follows the envelope's line is the frame, ready for the wire."""
+    """The envelope has the id, prev and key; the rest is the frame, ready for the wire."""
     read = Message.from_payload("orders", envelope + FRAME)
 
     assert (read.id, read.prev, read.key) == (id, prev, key)
@@ -89,7 +89,7 @@ def test_the_envelope_is_read(envelope, id, prev, key):
     ],
 )
 def test_a_foreign_payload_is_data(payload, value):
-    """Whatever is published without an envelope reaches callbacks, and has no id."""
+    """A payload without an envelope becomes a message without an id."""
     read = Message.from_payload("orders", payload)
 
     assert read.value == value
@@ -97,14 +97,14 @@ def test_a_foreign_payload_is_data(payload, value):
 
 
 def forged(envelope: bytes) -> st.SearchStrategy[bytes]:
-    """Payloads that begin as ours do."""
+    """Return payloads that begin like those of this package."""
     parts = st.lists(st.sampled_from([b"\n", b"id: 7-0", b"data: x", b"", b"\r"]) | st.binary())
     return parts.map(lambda lines: envelope + b"\n" + b"".join(lines))
 
 
 @given(st.binary() | st.sampled_from([b":- -", b":7-0 -", b":7-0 6-0 k"]).flatmap(forged))
 def test_no_payload_breaks_the_reader(payload):
-    """Random bytes become a message whose frame ends as a frame must."""
+    """Any payload becomes a message whose frame is complete."""
     read = Message.from_payload("orders", payload)
 
     assert read.value is not NotImplemented
@@ -113,14 +113,14 @@ def test_no_payload_breaks_the_reader(payload):
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
 def test_a_foreign_json_value_arrives(value):
-    """JSON that another language publishes is decoded as it was meant."""
+    """JSON in a foreign payload is decoded."""
     text = json.dumps(value)
 
     assert Message.from_payload("orders", text.encode()).value == value
 
 
 def test_a_batch_joins_its_frames_once():
-    """All clients of an audience are written the very same bytes."""
+    """A batch makes its bytes once, so all clients of an audience share them."""
     messages = [message(1, "a"), foreign("b"), message(2, "c")]
     together = Batch(messages)
 
@@ -132,7 +132,7 @@ def test_a_batch_joins_its_frames_once():
 
 
 def test_a_batch_is_cut_at_a_position():
-    """Who had the first messages from history gets the others; those without id always."""
+    """`after` drops messages up to a position, and keeps messages without an id."""
     together = Batch([message(1), foreign("f"), message(2)])
 
     assert together.after(Position(0)) is together
@@ -142,7 +142,7 @@ def test_a_batch_is_cut_at_a_position():
 
 
 def test_each_reader_has_a_value_of_its_own():
-    """What one callback does to a message is not seen by the next one, nor by a listener."""
+    """Each callback gets a value of its own, so that it can change it."""
     one = Message.numbered("a", b'data: {"secret": 1}\n\n', Position(1))
     one.value.pop("secret")
 
@@ -151,5 +151,5 @@ def test_each_reader_has_a_value_of_its_own():
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_what_only_python_reads_as_json_is_text(text):
-    """A browser could not read it, and a callback that passes it on could not be sent."""
+    """Text that only Python accepts as JSON stays text, because a browser could not read it."""
     assert foreign(text).value == text

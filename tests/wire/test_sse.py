@@ -1,4 +1,4 @@
-"""The wire format: what is written, what is read, and that the two agree.
+"""The wire format: encoding, decoding, and that the two agree.
 
 The number that a case's name begins with is the rule it proves: 1 UTF-8, 2 line ends, 3 and 4 data
 lines, 5 the space, 6 blocks without data, 7 event, 8 id, 9 retry, 10 comments and field names,
@@ -200,7 +200,7 @@ def test_lone_surrogates_in_text_are_refused() -> None:
 
 
 def test_comment_is_one_line() -> None:
-    """The heartbeat is one comment line without a blank one, and no event to any client."""
+    """The heartbeat is a comment line without a blank line, so that no client sees an event."""
     decoder = Decoder()
 
     assert COMMENT == b":\n"
@@ -233,7 +233,7 @@ JSON = {
 
 @pytest.mark.parametrize(("value", "text"), JSON.values(), ids=JSON)
 def test_dumps(value: object, text: str) -> None:
-    """dumps() writes compact JSON on one line, in characters that UTF-8 has."""
+    """dumps() writes compact JSON on one line, with all characters that UTF-8 has unescaped."""
     assert dumps(value) == text
     assert encode(dumps(value)) == f"data: {text}\n\n".encode()
 
@@ -255,7 +255,7 @@ def test_dumps_names_the_type_it_cannot_write() -> None:
 
 
 def test_dumps_takes_a_default() -> None:
-    """`default` turns an unknown object into a known one, as in json.dumps."""
+    """`default` converts an object that JSON does not know, as in json.dumps."""
     assert dumps({"tags": {1}}, default=sorted) == '{"tags":[1]}'
 
 
@@ -269,7 +269,7 @@ def test_dumps_refuses_what_contains_itself() -> None:
 
 
 def test_dumps_refuses_what_is_nested_too_deeply() -> None:
-    """A value nested beyond Python's stack is refused, not a RecursionError."""
+    """A value nested beyond Python's stack raises FieldError, not RecursionError."""
     value: list[object] = []
     for _ in range(200_000):
         value = [value]
@@ -289,17 +289,17 @@ def test_server_sent_event_sets_the_fields() -> None:
 
 
 def test_server_sent_event_is_plain_by_default() -> None:
-    """Without fields it is what the bare value would be; a str is JSON too."""
+    """Without fields, a ServerSentEvent is written like the bare value; a str is JSON, too."""
     assert ServerSentEvent("text").encode() == b'data: "text"\n\n'
 
 
 def test_server_sent_event_takes_a_default() -> None:
-    """`default` reaches the JSON encoder."""
+    """A ServerSentEvent passes `default` on to the JSON encoder."""
     assert ServerSentEvent({2, 1}).encode(default=sorted) == b"data: [1,2]\n\n"
 
 
 def test_server_sent_event_is_a_value() -> None:
-    """Equal by its parts, frozen, its fields by keyword only."""
+    """Events are compared by their fields, are frozen, and take fields by keyword only."""
     event = ServerSentEvent(1, event="a")
 
     assert event == ServerSentEvent(1, event="a") != ServerSentEvent(1)
@@ -313,7 +313,7 @@ def test_server_sent_event_is_a_value() -> None:
 
 
 class Stream(NamedTuple):
-    """What a stream of somebody else's making leaves behind."""
+    """A stream of another server, and the state in which it leaves the decoder."""
 
     wire: bytes
     events: list[Event]
@@ -407,7 +407,7 @@ FOREIGN = {
 @pytest.mark.parametrize("cut", [lambda data: [data], one_by_one], ids=["whole", "byte-by-byte"])
 @pytest.mark.parametrize("stream", FOREIGN.values(), ids=FOREIGN)
 def test_decoder_follows_the_standard(stream: Stream, cut: Any) -> None:
-    """The decoder reads any stream as HTML 9.2.6 has it, however it was cut."""
+    """The decoder reads any stream by the rules of HTML 9.2.6, wherever it is cut."""
     decoder = Decoder()
 
     assert feed_all(decoder, cut(stream.wire)) == stream.events
@@ -430,7 +430,7 @@ def test_event_comes_with_its_cr() -> None:
 
 @pytest.mark.parametrize("size", [1, 1000])
 def test_decoder_takes_linear_time(size: int) -> None:
-    """A line of 1 MiB in small chunks costs what its bytes cost, not their square."""
+    """The time for a line of 1 MiB in small chunks grows linearly with its length."""
     line = b"x" * 2**20
     decoder = Decoder()
     begun = time.process_time()
@@ -443,14 +443,14 @@ def test_decoder_takes_linear_time(size: int) -> None:
 
 # ---- properties --------------------------------------------------------------------------------
 
-# A deadline would measure the machine's load, and a database would leave files in the checkout.
+# No deadline, as it would measure the machine's load; no database, as it would leave files behind.
 quickly = settings(deadline=None, database=None)
 
 AWKWARD = '\r\n\0\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\ufeff\ufffe\\" :'
 any_character = st.sampled_from(AWKWARD) | st.characters()
 scalar_values = st.characters(exclude_categories=["Cs"])
 clean_text = st.text(st.sampled_from(AWKWARD) | scalar_values)
-# Two surrogates that make a pair are one character to JSON; alone they stay what they are.
+# JSON reads a pair of surrogates as one character; a lone one it keeps.
 json_text = st.text(any_character | st.sampled_from("\ud83d\ude00")).map(
     lambda text: text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 )
@@ -486,7 +486,7 @@ streams = st.lists(
 def test_any_json_value_round_trips(
     value: object, event: str | None, id: str | None, retry: int | None, cuts: list[int]
 ) -> None:
-    """Any JSON value comes back equal, with its fields, wherever the stream is cut."""
+    """Any JSON value is read back equal, with its fields, wherever the stream is cut."""
     decoder = Decoder()
     frame = ServerSentEvent(value, event=event, id=id, retry=retry).encode()
 
@@ -502,7 +502,7 @@ def test_any_json_value_round_trips(
 @quickly
 @given(st.lists(clean_text, max_size=5), cuts)
 def test_any_text_round_trips(texts: list[str], cuts: list[int]) -> None:
-    """Any text comes back as it was, but that CR and CRLF come back as LF."""
+    """Any text is read back unchanged, except that CR and CRLF become LF."""
     wire = b"".join(encode(text) for text in texts)
 
     got = feed_all(Decoder(), chunks(wire, cuts))
@@ -517,7 +517,7 @@ def test_any_text_round_trips(texts: list[str], cuts: list[int]) -> None:
 def test_frames_can_be_joined(
     text: str, event: str | None, id: str | None, retry: int | None
 ) -> None:
-    """A frame is whole: what stands before or after it, comments too, changes nothing in it."""
+    """A frame is complete, so frames and comments before or after it do not change it."""
     frame = encode(text, event=event, id=id, retry=retry)
 
     [alone] = decode(frame)
@@ -530,7 +530,7 @@ def test_frames_can_be_joined(
 @quickly
 @given(streams, cuts)
 def test_cuts_change_nothing(data: bytes, cuts: list[int]) -> None:
-    """Arbitrary bytes decode alike whole, byte by byte and cut anywhere."""
+    """Any bytes decode to the same events, whole or cut anywhere."""
     whole, single, cut = Decoder(), Decoder(), Decoder()
 
     events = whole.feed(data)
@@ -545,5 +545,5 @@ def test_cuts_change_nothing(data: bytes, cuts: list[int]) -> None:
 @quickly
 @given(streams)
 def test_invalid_utf8_is_replaced_as_in_one_piece(data: bytes) -> None:
-    """Lines are decoded singly, with the same replacements as the whole stream would get."""
+    """Each line is decoded alone, with the replacements that the whole stream would have."""
     assert decode(data) == decode(data.decode("utf-8", "replace").encode())

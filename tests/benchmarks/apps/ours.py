@@ -1,4 +1,4 @@
-"""This project: one view, one channel for each name."""
+"""This project: one view, whose URL names the channel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def create_app() -> Flask:
     @app.get("/stream/<name>")
     @events.stream("{name}")
     def stream(name: str) -> None:
-        """Passed through."""
+        """Stream the channel without a callback."""
 
     @app.get("/metrics")
     def metrics() -> dict[str, Any]:

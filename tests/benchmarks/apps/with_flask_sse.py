@@ -1,4 +1,4 @@
-"""Flask-SSE, as its quick start has it; it runs where Flask-SSE is installed."""
+"""Flask-SSE, written as in its quick start; it runs in the environment of the other projects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def create_app() -> Flask:
 
 
 def publish(count: int) -> None:
-    """Publish so many messages; print the seconds, and the CPU seconds, that this took."""
+    """Publish messages; print the seconds and the CPU seconds that this took."""
     with create_app().app_context():
         message = {"t": 1.0, "n": 1, "text": "x" * 32}
         sse.publish(message, channel="channel")

@@ -19,7 +19,7 @@ listening: defaultdict[bytes, set[asyncio.Queue[str]]] = defaultdict(set)
 
 
 async def read() -> None:
-    """Read all channels on one connection, and put what comes to those who listen."""
+    """Read all channels on one connection, and put each message into its clients' queues."""
     client = redis.asyncio.from_url(os.environ["BENCH_REDIS_URL"])
     pubsub = client.pubsub()
     await pubsub.psubscribe("starlette:*")

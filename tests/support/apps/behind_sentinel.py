@@ -1,4 +1,4 @@
-"""A stream whose Redis is found by Sentinel: the extension takes the settings of a client."""
+"""A stream whose Redis is found by Sentinel, through the settings of a given client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application behind middlewares that pass `start_response` on, and look at the body."""
+"""The application behind middlewares that pass `start_response` on, and iterate over the body."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def create_app() -> Flask:
             raise
 
     def late(environ: Any, start_response: Any) -> Iterator[bytes]:
-        """Hold each chunk back until there is another one."""
+        """Hold each chunk back until the next one arrives."""
         held = b""
         for chunk in inner(environ, start_response):
             yield held

@@ -1,4 +1,4 @@
-"""One view for each thing that a stream can do; the end-to-end tests drive them over HTTP."""
+"""One view for each feature of streams; the end-to-end tests request them over HTTP."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ polls = itertools.count()
 
 @events.on("heard:*")
 def hear(channel: str, message: Any) -> None:
-    """Keep what was heard, for `/heard`."""
+    """Keep the message for `/state`."""
     if message == "raise":
         raise RuntimeError("A listener that fails.")
     if message == "exit":
@@ -58,7 +58,7 @@ def add_streams(app: Flask) -> None:
     @app.get("/channel/<path:name>")
     @events.stream("{name}")
     def channel(name: str) -> None:
-        """One channel, passed through."""
+        """Stream one channel without a callback."""
 
     @app.get("/channels")
     @events.stream()
@@ -85,22 +85,22 @@ def add_streams(app: Flask) -> None:
     @app.get("/backlog/<name>")
     @events.stream("{name}", backlog=3)
     def backlog(name: str) -> None:
-        """The last three messages first."""
+        """Send the last three messages first."""
 
     @app.get("/plain/<name>")
     @events.stream("{name}", history=False, heartbeat=0.3)
     def plain(name: str) -> None:
-        """No ids."""
+        """Send no ids."""
 
     @app.get("/short/<name>")
     @events.stream("{name}", max_age=0.5, on_close=lambda event, reason: closed.append(reason))
     def short(name: str) -> None:
-        """Ends by itself, and the browser comes back."""
+        """End after half a second, and ask the browser to reconnect."""
 
     @app.get("/open/<name>")
     @events.stream("{name}", on_open=lambda event: {"hello": event.channels})
     def opened(name: str) -> None:
-        """Says hello first."""
+        """Send a value of `on_open` first."""
 
 
 PAGE = """<!doctype html><title>%s</title><script>
@@ -197,7 +197,7 @@ def add_callbacks(app: Flask) -> None:
     @app.get("/foreign/<name>")
     @events.stream("{name}", heartbeat=0.3)
     def foreign(name: str) -> None:
-        """What other programs publish has no id."""
+        """Stream messages of other programs, which have no ids."""
 
     @app.get("/busy/<name>")
     @events.stream("{name}", heartbeat=0.3)
@@ -308,7 +308,7 @@ def add_polls(app: Flask) -> None:
 
 
 def add_doors(app: Flask) -> None:
-    """What the tests look through: emitting, metrics, and the application's own Redis client."""
+    """Add views with which the tests emit, read the state, and use the app's own Redis client."""
     own = redis.Redis.from_url(
         app.config["REDIS_EVENTS_URL"], max_connections=1, retry=Retry(NoBackoff(), 0)
     )

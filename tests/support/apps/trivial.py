@@ -1,4 +1,4 @@
-"""The least app that tells whether the harness works: nothing of this project in it."""
+"""The smallest app that tests the harness; it uses nothing of this project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application behind a middleware that wraps start_response, and with a replaced body."""
+"""The application behind a middleware that wraps start_response, with one replaced body."""
 
 from __future__ import annotations
 
