@@ -8,9 +8,10 @@ from collections.abc import Iterable
 
 from flask import Flask
 
+from .channels import Channel
 from .emitter import Emitter
 from .hub import Hub
-from .listener import Listener
+from .listener import Listener, OnEvent
 from .settings import Settings
 
 
@@ -48,11 +49,11 @@ class Application:
             self._hubs.setdefault(pid, Hub(self.settings, self.emitter.broker, self.app))
         return self._hubs[pid]
 
-    def start(self, listeners: Iterable[Listener]) -> None:
+    def start(self, listeners: Iterable[tuple[tuple[Channel, ...], OnEvent]]) -> None:
         """Start the listeners that do not run in this process yet."""
         pid = os.getpid()
-        for number, listener in enumerate(listeners):
+        for number, (channels, function) in enumerate(listeners):
             claim = object()
             # Atomic, as the first two requests may come at once.
             if self._started.setdefault((pid, number), claim) is claim:
-                listener.start(self.hub, self.app)
+                Listener(self.hub, self.app, channels, function).start()

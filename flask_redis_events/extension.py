@@ -17,7 +17,7 @@ from .channels import Channel, Template, parse_all
 from .emitter import HistoricEvent
 from .exceptions import ChannelError, ConfigError, SetupError
 from .hub import Hub
-from .listener import Listener, OnEvent
+from .listener import OnEvent
 from .options import PollOptions, StreamOptions, check
 from .settings import Settings
 from .streams import response
@@ -39,7 +39,7 @@ class RedisEvents:
 
     def __init__(self, app: Flask | None = None, *, redis: object = None) -> None:
         self._redis = redis
-        self._listeners: list[Listener] = []
+        self._listeners: list[tuple[tuple[Channel, ...], OnEvent]] = []
         self._applications: weakref.WeakKeyDictionary[Flask, Application] = (
             weakref.WeakKeyDictionary()
         )
@@ -194,7 +194,7 @@ class RedisEvents:
             check_function("A listener", function)
             if is_generator(function):
                 raise ConfigError(f"A listener must be a plain function, not {function!r}.")
-            self._listeners.append(Listener(parsed, function))
+            self._listeners.append((parsed, function))
             return function
 
         return decorate

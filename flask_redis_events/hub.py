@@ -10,12 +10,12 @@ import atexit
 import os
 import threading
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from . import endings
 from .broker import Broker
 from .channels import Channel
-from .clients import Outcomes, Registry, Shared, Subscription, Ticker, Timed
+from .clients import Outcomes, Owner, Registry, Shared, Subscription, Ticker, Timed
 from .concurrency import Deadline, jitter
 from .endings import Ending
 from .pool import Pool
@@ -27,13 +27,6 @@ from .wire import Batch, Position, control, newest
 
 #: Seconds that a client has to take the last words of a worker that drains.
 FAREWELL = 0.5
-
-
-class Client(Protocol):
-    """An open stream."""
-
-    def dismiss(self, ending: Ending) -> bool:
-        """Ask the client to come back, and end its stream; False if it has ended by now."""
 
 
 class Hub:
@@ -55,7 +48,7 @@ class Hub:
         # other.
         self._lock = threading.RLock()
         self._registry = Registry()
-        self._clients: set[Client] = set()
+        self._clients: set[Owner] = set()
         self._ticker = Ticker(self._look)
         self._reader = Reader(
             broker,
@@ -95,7 +88,7 @@ class Hub:
             return endings.DRAINING
         return endings.FULL if self.full else None
 
-    def open(self, client: Client) -> None:
+    def open(self, client: Owner) -> None:
         """Count a stream, and end it when the worker drains."""
         with self._lock:
             # Asked again: many requests may have been let in before their streams opened.
@@ -114,7 +107,7 @@ class Hub:
         elif self.draining:
             self._dismiss(client)
 
-    def leave(self, client: Client) -> None:
+    def leave(self, client: Owner) -> None:
         """Forget a stream; idempotent."""
         with self._lock:
             self._clients.discard(client)
@@ -188,7 +181,7 @@ class Hub:
         # Clients that do not read their farewell must not delay the worker's exit.
         self._ticker.hasten()
 
-    def _dismiss(self, client: Client) -> None:
+    def _dismiss(self, client: Owner) -> None:
         if client.dismiss(endings.DRAINING):
             self.reports.drained()
 

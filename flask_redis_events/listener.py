@@ -7,55 +7,57 @@ that must be done exactly once belongs in a queue.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from flask import Flask
 
 from . import concurrency
 from .channels import Channel
-from .clients.subscription import Subscription
+from .clients import Owner, Subscription
 from .exceptions import SubscriptionClosed
 from .hub import Hub
 from .wire.message import Message
 
-log = logging.getLogger("flask_redis_events")
-
 OnEvent = Callable[[str, Any], Any]
 
 
-class Listener(NamedTuple):
-    """A function `f(channel, message)`, and the channels whose messages it is called with."""
+class Listener(Owner):
+    """Calls a function `f(channel, message)` for each message on its channels, in one process."""
 
-    channels: tuple[Channel, ...]
-    function: OnEvent
-
-    def start(self, hub: Hub, app: Flask) -> None:
-        """Subscribe, and call the function in a greenlet or thread of its own."""
+    def __init__(self, hub: Hub, app: Flask, channels: tuple[Channel, ...], function: OnEvent):
+        self._hub = hub
+        self._app = app
+        self._function = function
+        self._names = tuple(channel.name for channel in channels)
         # A listener that is too slow loses its oldest messages, because keeping them would use up
         # the worker's memory.
-        subscription = Subscription(
-            self.channels, limit=hub.settings.buffer, overflow="drop", numbered=False
+        self._subscription = Subscription(
+            channels, limit=hub.settings.buffer, overflow="drop", numbered=False, owner=self
         )
-        hub.listen(subscription)
-        concurrency.spawn("listener", lambda: self._run(hub, app, subscription))
 
-    def _run(self, hub: Hub, app: Flask, subscription: Subscription) -> None:
+    def start(self) -> None:
+        """Subscribe, and call the function in a greenlet or thread of its own."""
+        self._hub.listen(self._subscription)
+        concurrency.spawn("listener", self._run)
+
+    def dropped(self, count: int) -> None:
+        self._hub.reports.dropped(count)
+
+    def _run(self) -> None:
         try:
             while True:
-                for batch in subscription.take():
+                for batch in self._subscription.take():
                     for message in batch.messages:
-                        self._call(hub, app, message)
+                        self._call(message)
         except SubscriptionClosed:
-            hub.unlisten(subscription)
+            self._hub.unlisten(self._subscription)
 
-    def _call(self, hub: Hub, app: Flask, message: Message) -> None:
+    def _call(self, message: Message) -> None:
         try:
-            with app.app_context():
-                self.function(message.channel, message.value)
+            with self._app.app_context():
+                self._function(message.channel, message.value)
         except BaseException as error:
             if concurrency.is_exit(error):
                 raise
-            names = tuple(channel.name for channel in self.channels)
-            hub.reports.callback_failed(names, error)
+            self._hub.reports.callback_failed(self._names, error)

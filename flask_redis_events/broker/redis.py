@@ -18,7 +18,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib import resources
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import redis
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
@@ -37,17 +37,6 @@ T = TypeVar("T")
 PATIENCE = 10.0
 #: The most connections for publishing and replays; further calls wait until one is free.
 CONNECTIONS = 16
-
-
-class _Outgoing(NamedTuple):
-    """One message to publish."""
-
-    channel: str
-    frame: bytes
-    persist: bool
-    key: str | None
-    #: The same in all attempts at this message, so that Redis recognises a repetition.
-    nonce: str
 
 
 class RedisBroker:
@@ -69,8 +58,7 @@ class RedisBroker:
     def publish(
         self, channel: str, frame: bytes, *, persist: bool = True, key: str | None = None
     ) -> Position | None:
-        outgoing = _Outgoing(channel, frame, persist, key, secrets.token_hex(8))
-        command = self._command(outgoing)
+        command = self._command(channel, frame, persist, key, nonce=secrets.token_hex(8))
 
         def publish(client: redis.Redis, attempt: int) -> Any:
             return _execute(client, command(attempt))
@@ -82,7 +70,7 @@ class RedisBroker:
     ) -> list[Position | None]:
         nonce = secrets.token_hex(8)
         commands = [
-            self._command(_Outgoing(channel, frame, persist, None, f"{nonce}{number}"))
+            self._command(channel, frame, persist, None, nonce=f"{nonce}{number}")
             for number, (channel, frame) in enumerate(messages)
         ]
 
@@ -91,9 +79,13 @@ class RedisBroker:
 
         return [self._id(reply) for reply in self._call(publish, tries=self._tries(persist))]
 
-    def _command(self, outgoing: _Outgoing) -> Callable[[int], list[Any]]:
-        """Return a function that makes the command for an attempt: 0 for the first, then 1, …"""
-        channel, frame, persist, key, nonce = outgoing
+    def _command(
+        self, channel: str, frame: bytes, persist: bool, key: str | None, *, nonce: str
+    ) -> Callable[[int], list[Any]]:
+        """Return a function that makes the command for an attempt: 0 for the first, then 1, …
+
+        `nonce` is the same in all attempts at a message, so that Redis recognises a repetition.
+        """
         tail = f" {key}" if key else ""
         topic = self._prefix + channel
         if not self.numbered:

@@ -10,6 +10,10 @@ class Owner:
 
     __slots__ = ()
 
+    def dismiss(self, ending: Ending) -> bool:
+        """Ask the client to come back, and end its stream; False if it has ended by now."""
+        return False
+
     def closed(self, ending: Ending) -> None:
         """The subscription was closed; what was accepted may still have to go out."""
 

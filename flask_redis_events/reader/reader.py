@@ -22,7 +22,7 @@ from ..concurrency import Deadline
 from ..exceptions import BrokerError
 from ..reports import Reports
 from .acknowledgements import Acknowledgements
-from .recovery import Recovery
+from .recovery import recover
 from .sequence import Sequence
 from .tail import Tail
 
@@ -47,7 +47,6 @@ class Reader:
         on_refused: Callable[[Channel], None],
     ) -> None:
         self.sequence = Sequence(registry, ttl=broker.history_ttl * 1000, tail=Tail(TAIL))
-        self._recovery = Recovery(broker, self.sequence, lock=lock, reports=reports)
         self._broker = broker
         self._registry = registry
         self._lock = lock
@@ -240,7 +239,14 @@ class Reader:
         with self._lock:
             refused = self._acknowledgements.refused
             channels = [c for c in self._registry.channels if c not in refused]
-        self._recovery.run(channels, reason)
+        recover(
+            channels,
+            reason,
+            broker=self._broker,
+            sequence=self.sequence,
+            lock=self._lock,
+            reports=self._reports,
+        )
 
     @property
     def idle_for(self) -> float:

@@ -13,38 +13,33 @@ from collections.abc import Collection
 from ..broker.base import Broker
 from ..channels import TICKS, Channel
 from ..reports import Reports
-from ..wire import Message
 from .sequence import Sequence
 
 
-class Recovery:
-    """Brings the sequence up to Redis' clock.  `lock` guards the sequence."""
+def recover(
+    channels: Collection[Channel],
+    reason: str,
+    *,
+    broker: Broker,
+    sequence: Sequence,
+    lock: threading.RLock,
+    reports: Reports,
+) -> None:
+    """Deliver what came after the position, for a `reason`; may raise `BrokerError`.
 
-    def __init__(
-        self, broker: Broker, sequence: Sequence, *, lock: threading.RLock, reports: Reports
-    ) -> None:
-        self._broker = broker
-        self._sequence = sequence
-        self._lock = lock
-        self._reports = reports
-
-    def run(self, channels: Collection[Channel], reason: str) -> None:
-        """Deliver what came after the position, for a `reason`; may raise `BrokerError`."""
-        if not self._broker.numbered:
-            return
-        after = self._sequence.position
-        witness = self._sequence.tail.newest
-        snapshot = self._broker.replay(channels, after=after, witness=witness)
-        if witness is not None and snapshot.forked == witness.id:
-            self._tell_of_fork(witness)
-        with self._lock:
-            resets = self._sequence.refill(snapshot)
-        if after is not None:
-            self._reports.recovered(reason, len(snapshot.messages))
-        for reset in resets:
-            self._reports.reset(reset)
-
-    def _tell_of_fork(self, witness: Message) -> None:
-        """Tell all workers: those that have not seen this message can never get it."""
-        self._reports.forked(witness.id)
-        self._broker.publish(TICKS, f":forked {witness.id}\n\n".encode(), persist=False)
+    `lock` guards the sequence.
+    """
+    if not broker.numbered:
+        return
+    after, witness = sequence.position, sequence.tail.newest
+    snapshot = broker.replay(channels, after=after, witness=witness)
+    if witness is not None and snapshot.forked == witness.id:
+        # All workers are told: those that have not seen this message can never get it.
+        reports.forked(witness.id)
+        broker.publish(TICKS, f":forked {witness.id}\n\n".encode(), persist=False)
+    with lock:
+        resets = sequence.refill(snapshot)
+    if after is not None:
+        reports.recovered(reason, len(snapshot.messages))
+    for reset in resets:
+        reports.reset(reset)

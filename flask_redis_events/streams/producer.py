@@ -82,7 +82,7 @@ class Producer(Source):
         self.inbox.wake = self.schedule
         self.inbox.start(floor, history)
 
-    def dismiss(self, ending: Ending, last: Batch | None) -> bool:
+    def close(self, ending: Ending, last: Batch | None) -> bool:
         if self._begun and not self.inbox.idle and self.inbox.close(ending, last=last):
             return True
         # Nothing waits; or this is asked again, because the process ends.

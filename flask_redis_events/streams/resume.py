@@ -23,19 +23,17 @@ class Beginning(NamedTuple):
     batches: tuple[Batch, ...] = ()
 
 
-class Request(NamedTuple):
-    """What a client asks for, on behalf of a held subscription that is live."""
+def begin_at_once(
+    hub: Hub,
+    subscription: Subscription,
+    channels: frozenset[Channel],
+    last_event_id: str | None = None,
+    backlog: int = 0,
+) -> Beginning | None:
+    """Find where a held subscription that is live begins; None if Redis has to be asked.
 
-    subscription: Subscription
-    channels: frozenset[Channel]
-    last_event_id: str | None = None
-    #: How many of the channels' last messages a first connect gets.
-    backlog: int = 0
-
-
-def begin_at_once(hub: Hub, request: Request) -> Beginning | None:
-    """Find the beginning in this worker; None if Redis has to be asked."""
-    subscription, channels, last_event_id, backlog = request
+    `backlog` is how many of the channels' last messages a first connect gets.
+    """
     now = subscription.floor
     if not hub.broker.numbered and last_event_id:
         # The client got its id while there was a history.
@@ -51,9 +49,14 @@ def begin_at_once(hub: Hub, request: Request) -> Beginning | None:
     return None if backlog or subscription.subscribed_at is not None else Beginning(now, now)
 
 
-def begin_from_redis(hub: Hub, request: Request) -> Beginning:
-    """Find the beginning in Redis; may raise `BrokerError`, and may take as long as Redis does."""
-    subscription, channels, last_event_id, backlog = request
+def begin_from_redis(
+    hub: Hub,
+    subscription: Subscription,
+    channels: frozenset[Channel],
+    last_event_id: str | None = None,
+    backlog: int = 0,
+) -> Beginning:
+    """Ask Redis for the same; may raise `BrokerError`, and may take as long as Redis does."""
     after = Position.parse(last_event_id) if last_event_id else None
     if after is not None:
         return _resume(hub, after, hub.replays.after(subscription, channels, after))

@@ -21,7 +21,7 @@ from ..wire import Batch, Message, Position
 from .callbacks import Runner
 from .poll import OnPoll, Poll
 from .producer import OnMessage, Producer
-from .resume import Request, begin_at_once, begin_from_redis
+from .resume import begin_at_once, begin_from_redis
 from .source import Source
 
 
@@ -102,10 +102,10 @@ class SharedProducer(Producer):
             _drive(self, self._woken)
 
     def _beginning(self) -> Position | None:
-        request = Request(self.inbox, self.channels)
+        asked = self.hub, self.inbox, self.channels
         while self.inbox.closed is None:
             try:
-                found = begin_at_once(self.hub, request) or begin_from_redis(self.hub, request)
+                found = begin_at_once(*asked) or begin_from_redis(*asked)
                 return found.floor
             except BrokerError:
                 time.sleep(backoff(3))

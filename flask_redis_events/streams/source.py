@@ -48,7 +48,7 @@ class Source(Owner):
         """Send the client its history, then what was held, then what is live."""
         self.inbox.start(floor, history)
 
-    def dismiss(self, ending: Ending, last: Batch | None) -> bool:
+    def close(self, ending: Ending, last: Batch | None) -> bool:
         """Close the client after what was accepted for it, and `last`; say whether this did it."""
         return self.client.close(ending, last=last)
 

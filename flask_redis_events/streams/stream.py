@@ -23,7 +23,7 @@ from ..options import Options, next_tick
 from ..server import ClientSocket, SocketWriter, Takeover
 from ..wire import Form, control
 from .callbacks import Runner
-from .opening import Opening
+from .opening import find_beginning
 from .source import Source
 
 
@@ -135,8 +135,8 @@ class Stream(Owner):
 
     def _begin(self) -> Generator[bytes, None, None]:
         """Yield the first frames: `ready` as soon as nothing can be missed any more."""
-        opening = Opening(self.hub, self.source, self.runner.event.last_event_id, self.options)
-        beginning = yield from opening.find()
+        last_event_id = self.runner.event.last_event_id
+        beginning = yield from find_beginning(self.hub, self.source, last_event_id, self.options)
         if beginning is None:
             # It was closed before it began; the farewell is all there is.
             return
@@ -207,7 +207,7 @@ class Stream(Owner):
         if not self.begun:
             # Nothing was accepted for it.
             return self.client.close(ending, last=last)
-        return self.source.dismiss(ending, last)
+        return self.source.close(ending, last)
 
     def _gone(self) -> None:
         self._cut(endings.GONE)

@@ -6,7 +6,7 @@ from flask_redis_events.broker.memory import MemoryBroker
 from flask_redis_events.clients import Subscription
 from flask_redis_events.hub import Hub
 from flask_redis_events.settings import Settings
-from flask_redis_events.streams.resume import Beginning, Request, begin_at_once, begin_from_redis
+from flask_redis_events.streams.resume import Beginning, begin_at_once, begin_from_redis
 from flask_redis_events.wire.sse import encode
 from tests.support.factories import channels, went_live
 
@@ -19,8 +19,8 @@ def listen(hub: Hub, name: str) -> Subscription:
 
 
 def begin(hub: Hub, inbox: Subscription) -> Beginning:
-    request = Request(inbox, inbox.channels)
-    return begin_at_once(hub, request) or begin_from_redis(hub, request)
+    asked = hub, inbox, inbox.channels
+    return begin_at_once(*asked) or begin_from_redis(*asked)
 
 
 def test_a_new_stream_begins_where_its_subscribe_was():
