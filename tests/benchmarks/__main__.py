@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [--quick] [--only fanout,…] [--plots]`."""
+"""`python -m tests.benchmarks [--quick] [--only fanout,…] [--package before=DIR] [--plots]`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from tests.support.servers import RedisServer
 
 from . import competitors, machine, pages
 from .channels import channels
-from .contestants import FlaskSSE, Limit
 from .emitting import emitting
 from .fanout import fanout
 from .idling import idling
+from .others import FlaskSSE, Limit
+from .ours import HandOff, Package
 from .results import Results
 from .resuming import resuming
 from .run import Run, available
@@ -42,13 +43,15 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.plots and not (arguments.show or arguments.output):
         parser.error("--plots needs the file that --output or --show names.")
+    if arguments.plots and arguments.package:
+        parser.error("--plots draws this tree, and no --package.")
     if not arguments.show and len(os.sched_getaffinity(0)) < 2:
         parser.error("this needs two cores: one for the server, one for everybody else.")
     if arguments.show:
         results = Results.load(arguments.show)
     else:
         results = measure(arguments)
-    print(results.table(to=[Limit.name, FlaskSSE.name]))
+    print(results.table(to=[Limit.name, HandOff.name, FlaskSSE.name]))
     if arguments.plots:
         pages.write(results, PAGES)
         draw(arguments.show or arguments.output)
@@ -69,8 +72,12 @@ def measure(arguments: argparse.Namespace) -> Results:
     machine.pin()
     rounds = arguments.rounds or (2 if arguments.quick else 5)
     with RedisServer(arguments=["--maxclients", "60000"]) as redis:
-        run = Run(redis, rounds, arguments.quick, available(arguments.who))
+        who = available(arguments.who, arguments.package)
+        run = Run(redis, rounds, arguments.quick, who)
         run.results.about = {**about, **machine.versions(redis), "rounds": rounds}
+        run.results.about["packages"] = {
+            package.label: machine.commit(package.directory) for package in arguments.package
+        }
         for name in chosen:
             MEASUREMENTS[name](run)
             if arguments.output:
@@ -87,14 +94,38 @@ def draw(results: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     add = parser.add_argument
-    add("--quick", action="store_true", help="less of everything, in two minutes")
+    add("--quick", action="store_true", help="less of everything, in ten minutes")
     add("--only", type=_names, metavar="NAME,…", help=f"of {', '.join(MEASUREMENTS)}")
-    add("--who", type=_words, default=[], metavar="NAME,…", help="who takes part (all)")
+    add(
+        "--who",
+        type=_words,
+        default=[],
+        metavar="NAME,…",
+        help="who takes part (all): a contestant's name, or how names begin",
+    )
+    add(
+        "--package",
+        type=_package,
+        action="append",
+        default=[],
+        metavar="LABEL=DIR",
+        help="let our servers run the package of this checkout, and label its rows; several"
+        " (before=../old after=.) are measured in turn in each round, and compared to the first."
+        " The load, and the emitter that `emitting` measures, are always this tree's",
+    )
     add("--rounds", type=int, metavar="N", help="how often (5, quick: 2)")
     add("--output", type=Path, metavar="FILE", help="write JSON")
     add("--show", type=Path, metavar="FILE", help="show what was written, and measure nothing")
     add("--plots", action="store_true", help="write the documentation's tables and plots")
     return parser
+
+
+def _package(text: str) -> Package:
+    label, found, directory = text.partition("=")
+    package = Package(label, Path(directory).resolve())
+    if not (label and found and (package.directory / "flask_redis_events").is_dir()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not LABEL=DIR, with a package in DIR")
+    return package
 
 
 def _words(text: str) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from .contestants import FlaskSSE, Generator, HandOff, Nchan
+from .others import FlaskSSE, Nchan
+from .ours import Generator, HandOff
 from .run import Run
 from .streaming import streaming
 
@@ -18,7 +19,8 @@ def channels(run: Run) -> None:
         names = [f"many-{number}" for number in range(count)]
         with ExitStack() as stack:
             field = []
-            for contestant in run.everyone(stack, Generator, HandOff, FlaskSSE, Nchan):
+            for kind in run.chosen(Generator, HandOff, FlaskSSE, Nchan):
+                contestant = run.start(kind, stack)
                 run.tell(f"{contestant.name}: opening {CLIENTS:,} on {count:,} channels")
                 opened = streaming(contestant, CLIENTS, channels=names)
                 field.append(stack.enter_context(opened))

@@ -13,7 +13,7 @@ from flask_redis_events import Emitter
 from tests.support.processes import ROOT
 
 from . import competitors, machine
-from .contestants import BURST, message
+from .contestant import BURST, message
 from .run import Run
 
 EMITS = 4000

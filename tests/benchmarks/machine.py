@@ -65,13 +65,14 @@ def description() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "load": os.getloadavg()[0],
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 
-def _commit() -> str:
+def commit(directory: Path = ROOT) -> str:
+    """Return the commit of a checkout, "" where there is none."""
     command = ["git", "describe", "--always", "--dirty"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     return done.stdout.strip()
 
 

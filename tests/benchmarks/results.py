@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from typing import Any
 Key = tuple[str, str, int]
 #: (measure, how many)
 Row = tuple[str, int]
-#: Where one of the contestants has next to nothing.
-NO_RATIO = ("memory", "readings")
+#: Where a contestant may have next to nothing (bytes, readings), which is no base for a ratio.
+MAYBE_NOTHING, NOTHING = ("memory", "readings"), 100
 
 
 class Results:
@@ -56,12 +56,32 @@ class Results:
         return results
 
     def table(self, *, to: Sequence[str] = ()) -> str:
-        """Return the medians, a column for each contestant, and their ratios to some of them."""
+        """Return the medians, a column for each contestant, and their ratios to some of them.
+
+        Packages have their ratios to the first one, too.
+        """
         tables = []
         for names, rows in self._groups():
             tables.append(self._matrix(names, rows))
-            tables.extend(self._matrix(names, rows, to=other) for other in to if other in names)
+            for other, bases in self._comparisons(names, to):
+                tables.append(self._ratios(other, bases, rows))
         return "\n\n".join(tables)
+
+    def _comparisons(
+        self, names: list[str], to: Sequence[str]
+    ) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Yield what the contestants are compared to, and the column that stands for it."""
+        labels = list(self.about.get("packages", ()))
+        for other in to:
+            found = {name: base_of(name, other, names, labels) for name in names}
+            bases = {name: base for name, base in found.items() if base is not None}
+            if any(name != base for name, base in bases.items()):
+                yield other, bases
+        for label in labels[1:]:
+            first = {name: name.removesuffix(label) + labels[0] for name in names}
+            bases = {name: base for name, base in first.items() if name.endswith(f" {label}")}
+            if bases:
+                yield labels[0], bases
 
     def _groups(self) -> list[tuple[list[str], list[Row]]]:
         """Return what was measured of the same contestants, together."""
@@ -71,26 +91,38 @@ class Results:
             found[tuple(names)].append((measure, count))
         return [(list(names), rows) for names, rows in found.items()]
 
-    def _matrix(self, names: list[str], rows: list[Row], *, to: str | None = None) -> str:
-        head = "median" if to is None else f"÷ {to}"
-        lines = [[head, "N", *names, *(["spread"] if to is None else [])]]
-        for measure, count in rows:
-            if to is not None and measure.startswith(NO_RATIO):
-                continue
-            medians = [self.median(name, measure, count) or 0.0 for name in names]
-            if to is None:
-                cells = [shown(measure, median) for median in medians]
-                cells.append(f"{100 * self._spread(names, measure, count):.0f} %")
-            else:
-                base = self.median(to, measure, count)
-                cells = [f"{median / base:.2f}" if base else "" for median in medians]
-            lines.append([measure, f"{count:,}", *cells])
+    def _matrix(self, names: list[str], rows: list[Row]) -> str:
+        lines = [["median", "N", *names, "spread"]]
+        for row in rows:
+            cells = [shown(row[0], self.median(name, *row) or 0.0) for name in names]
+            spread = f"{100 * self._spread(names, *row):.0f} %"
+            lines.append([row[0], f"{row[1]:,}", *cells, spread])
         return columns(lines)
+
+    def _ratios(self, other: str, bases: Mapping[str, str], rows: list[Row]) -> str:
+        lines = [[f"÷ {other}", "N", *bases]]
+        for row in rows:
+            cells = [self._ratio(name, base, row) for name, base in bases.items()]
+            if any(cells):
+                lines.append([row[0], f"{row[1]:,}", *cells])
+        return columns(lines)
+
+    def _ratio(self, name: str, base: str, row: Row) -> str:
+        value, divisor = self.median(name, *row) or 0.0, self.median(base, *row) or 0.0
+        least = NOTHING if row[0].startswith(MAYBE_NOTHING) else 0
+        return f"{value / divisor:.2f}" if divisor > least else ""
 
     def _spread(self, names: list[str], measure: str, count: int) -> float:
         """Return the middle half of the rounds, as a part of the median; the worst of all."""
         found = [self.values[name, measure, count] for name in names]
         return max(_middle_half(values) / (statistics.median(values) or 1) for values in found)
+
+
+def base_of(name: str, other: str, names: Sequence[str], labels: Sequence[str]) -> str | None:
+    """Return the column of `other` that a contestant is compared to: of its own package, if any."""
+    own = [label for label in labels if name.endswith(f" {label}")]
+    columns = [other, *(f"{other} {label}" for label in [*own, *labels])]
+    return next((column for column in columns if column in names), None)
 
 
 def _middle_half(values: list[float]) -> float:

@@ -8,7 +8,9 @@ from typing import Any
 
 from flask_redis_events.bench import Load, Target
 
-from .contestants import Contestant, Generator, HandOff, Nchan, Ours, message
+from .contestant import Contestant, message
+from .others import Nchan
+from .ours import Generator, HandOff, Ours
 from .run import Run
 from .streaming import PATIENCE, warm_up
 
@@ -24,14 +26,14 @@ def resuming(run: Run) -> None:
         for kind in run.chosen(Generator, HandOff, Nchan):
             run.tell(f"{kind.name}: {CLIENTS:,} come back")
             with ExitStack() as stack:
-                [contestant] = run.everyone(stack, kind)
+                contestant = run.start(kind, stack)
                 # One stays: a channel that nobody hears is given up.
                 listener = stack.enter_context(Load(Target.of(contestant.url(CHANNEL))))
                 ids = _publish(contestant, listener)
                 _storm(contestant, ids, "old worker", run)
             if issubclass(kind, Ours):
                 with ExitStack() as stack:
-                    [contestant] = run.everyone(stack, kind)
+                    contestant = run.start(kind, stack)
                     _storm(contestant, ids, "new worker", run)
 
 

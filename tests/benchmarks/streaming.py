@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from flask_redis_events.bench import Figures, Load, Target
 from tests.support.waiting import wait_until
 
-from .contestants import Contestant, message
+from .contestant import Contestant, message
 from .results import Results
 
 #: Seconds after which a measurement has failed.
