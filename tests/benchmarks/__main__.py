@@ -20,6 +20,7 @@ from .fanout import fanout
 from .idling import idling
 from .others import FlaskSSE, Limit
 from .ours import HandOff, Package
+from .polling import polling
 from .results import Results
 from .resuming import resuming
 from .run import Run, available
@@ -30,6 +31,7 @@ MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "resuming": resuming,
     "channels": channels,
     "fanout": fanout,
+    "polling": polling,
     "idling": idling,
 }
 #: Where the documentation has its tables and plots.
