@@ -17,6 +17,7 @@ from . import competitors, machine, pages
 from .channels import channels
 from .emitting import emitting
 from .fanout import fanout
+from .flooding import flooding
 from .idling import idling
 from .others import FlaskSSE, Limit
 from .ours import HandOff, Package
@@ -32,6 +33,7 @@ MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "channels": channels,
     "fanout": fanout,
     "polling": polling,
+    "flooding": flooding,
     "idling": idling,
 }
 #: Where the documentation has its tables and plots.
