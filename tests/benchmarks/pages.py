@@ -10,6 +10,11 @@ from pathlib import Path
 from .results import Results, Row, shown
 
 ALL = ("hand-off", "generator", "Flask-SSE", "sse-starlette", "nchan", "limit")
+#: What passes through, and what code of the user makes of each message.
+CODE = (
+    *("hand-off", "generator", "callback", "shared callback", "generator function"),
+    *("Flask-SSE filter", "sse-starlette filter"),
+)
 COUNTS = (1, 100, 1000, 5000)
 
 
@@ -92,6 +97,38 @@ TABLES = {
             ("readings of history, a new worker", ("readings of history, new worker", 2000)),
         ],
         names=("hand-off", "generator", "nchan"),
+    ),
+    "code": Table(
+        [
+            ("CPU for one delivery", ("CPU per delivery, single", 1000)),
+            ("CPU for one delivery, bursts of 16", ("CPU per delivery, burst", 1000)),
+            ("latency, p50", ("latency p50, single", 1000)),
+            ("latency, p99", ("latency p99, single", 1000)),
+            ("memory for one idle client", ("memory per client", 1000)),
+            ("CPU for one opening", ("CPU per opening", 1000)),
+        ],
+        names=CODE,
+        to="hand-off",
+    ),
+    "polling": Table(
+        [
+            ("CPU for one value", ("CPU per delivery, every second", 500)),
+            ("memory for one client", ("memory per client", 500)),
+        ],
+        names=("hand-off", "poll"),
+        to="hand-off",
+    ),
+    "flooding": Table(
+        [
+            (f"{title}, {rank}", (f"latency beside a flood {rank}, {what}", 20))
+            for title, what in (
+                ("a message on a quiet channel", "quiet plain stream"),
+                ("the same, with a callback", "quiet callback"),
+                ("another request", "a request"),
+            )
+            for rank in ("p50", "p99")
+        ],
+        names=("hand-off", "callback"),
     ),
     "emitting": Table(
         [
