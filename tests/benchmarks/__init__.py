@@ -1,6 +1,5 @@
-"""The costs of this project beside those of others: `python -m tests.benchmarks`, in minutes.
+"""What it costs, beside what others cost: `python -m tests.benchmarks`, in minutes.
 
-The servers under test have one core; the load generator, Redis and emitters have another.  All
-servers run at once and are measured in turn, in several rounds, so that noise on the machine
-affects all of them.
+Each server under test has one core; the load, Redis and whoever emits have another.  All of them
+run at once and are measured in turn, several rounds long, so that a noisy machine is noisy for all.
 """

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [--quick] [--only fanout,…] [--plots]`."""
+"""`python -m tests.benchmarks [--quick] [--only fanout,…] [--package before=DIR] [--plots]`."""
 
 from __future__ import annotations
 
@@ -15,25 +15,30 @@ from tests.support.servers import RedisServer
 
 from . import competitors, machine, pages
 from .channels import channels
-from .contestants import FlaskSSE, Limit
 from .emitting import emitting
 from .fanout import fanout
+from .flooding import flooding
 from .idling import idling
+from .others import FlaskSSE, Limit
+from .ours import HandOff, Package
+from .polling import polling
 from .results import Results
 from .resuming import resuming
 from .run import Run, available
 
-#: All measurements, in the order in which they run.
+#: What there is to measure, in this order.
 MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "emitting": emitting,
     "resuming": resuming,
     "channels": channels,
     "fanout": fanout,
+    "polling": polling,
+    "flooding": flooding,
     "idling": idling,
 }
-#: The directory of the documentation's tables and plots.
+#: Where the documentation has its tables and plots.
 PAGES = ROOT / "docs" / "performance"
-#: The load average above which the machine is not idle enough.
+#: More than the load average of an idle machine.
 BUSY = 0.5
 
 
@@ -41,14 +46,16 @@ def main() -> int:
     parser = _parser()
     arguments = parser.parse_args()
     if arguments.plots and not (arguments.show or arguments.output):
-        parser.error("--plots needs a file: add --output FILE or --show FILE.")
+        parser.error("--plots needs the file that --output or --show names.")
+    if arguments.plots and arguments.package:
+        parser.error("--plots draws this tree, and no --package.")
     if not arguments.show and len(os.sched_getaffinity(0)) < 2:
-        parser.error("the benchmarks need two cores: one for the server, one for all others.")
+        parser.error("this needs two cores: one for the server, one for everybody else.")
     if arguments.show:
         results = Results.load(arguments.show)
     else:
         results = measure(arguments)
-    print(results.table(to=[Limit.name, FlaskSSE.name]))
+    print(results.table(to=[Limit.name, HandOff.name, FlaskSSE.name]))
     if arguments.plots:
         pages.write(results, PAGES)
         draw(arguments.show or arguments.output)
@@ -56,8 +63,8 @@ def main() -> int:
 
 
 def measure(arguments: argparse.Namespace) -> Results:
-    """Run the measurements that the arguments name."""
-    # Debian's Redis if there is one, because that is what is deployed, with its allocator.
+    """Measure what was asked for."""
+    # Debian's: what is deployed, with the allocator that it is deployed with.
     if binary := shutil.which("redis-server"):
         os.environ.setdefault("TEST_REDIS_BINARY", binary)
     chosen = arguments.only or list(MEASUREMENTS)
@@ -69,8 +76,12 @@ def measure(arguments: argparse.Namespace) -> Results:
     machine.pin()
     rounds = arguments.rounds or (2 if arguments.quick else 5)
     with RedisServer(arguments=["--maxclients", "60000"]) as redis:
-        run = Run(redis, rounds, arguments.quick, available(arguments.who))
+        who = available(arguments.who, arguments.package)
+        run = Run(redis, rounds, arguments.quick, who)
         run.results.about = {**about, **machine.versions(redis), "rounds": rounds}
+        run.results.about["packages"] = {
+            package.label: machine.commit(package.directory) for package in arguments.package
+        }
         for name in chosen:
             MEASUREMENTS[name](run)
             if arguments.output:
@@ -79,7 +90,7 @@ def measure(arguments: argparse.Namespace) -> Results:
 
 
 def draw(results: Path) -> None:
-    """Draw the plots, in the environment of the other projects, which has matplotlib."""
+    """Draw the plots; matplotlib is in the others' environment."""
     command = [str(competitors.environment()), "-m", "tests.benchmarks.plots"]
     subprocess.run([*command, str(results.resolve()), str(PAGES)], cwd=ROOT, check=True)
 
@@ -87,14 +98,38 @@ def draw(results: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     add = parser.add_argument
-    add("--quick", action="store_true", help="fewer measurements, in two minutes")
-    add("--only", type=_names, metavar="NAME,…", help=f"some of {', '.join(MEASUREMENTS)}")
-    add("--who", type=_words, default=[], metavar="NAME,…", help="contestants (all)")
-    add("--rounds", type=int, metavar="N", help="rounds of each measurement (5, quick: 2)")
-    add("--output", type=Path, metavar="FILE", help="write the results as JSON")
-    add("--show", type=Path, metavar="FILE", help="show written results, and measure nothing")
+    add("--quick", action="store_true", help="less of everything, in ten minutes")
+    add("--only", type=_names, metavar="NAME,…", help=f"of {', '.join(MEASUREMENTS)}")
+    add(
+        "--who",
+        type=_words,
+        default=[],
+        metavar="NAME,…",
+        help="who takes part (all): a contestant's name, or how names begin",
+    )
+    add(
+        "--package",
+        type=_package,
+        action="append",
+        default=[],
+        metavar="LABEL=DIR",
+        help="let our servers run the package of this checkout, and label its rows; several"
+        " (before=../old after=.) are measured in turn in each round, and compared to the first."
+        " The load, and the emitter that `emitting` measures, are always this tree's",
+    )
+    add("--rounds", type=int, metavar="N", help="how often (5, quick: 2)")
+    add("--output", type=Path, metavar="FILE", help="write JSON")
+    add("--show", type=Path, metavar="FILE", help="show what was written, and measure nothing")
     add("--plots", action="store_true", help="write the documentation's tables and plots")
     return parser
+
+
+def _package(text: str) -> Package:
+    label, found, directory = text.partition("=")
+    package = Package(label, Path(directory).resolve())
+    if not (label and found and (package.directory / "flask_redis_events").is_dir()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not LABEL=DIR, with a package in DIR")
+    return package
 
 
 def _words(text: str) -> list[str]:
@@ -104,9 +139,7 @@ def _words(text: str) -> list[str]:
 def _names(text: str) -> list[str]:
     names = _words(text)
     if unknown := set(names) - set(MEASUREMENTS):
-        raise argparse.ArgumentTypeError(
-            f"there is no {', '.join(unknown)}; choose from {', '.join(MEASUREMENTS)}"
-        )
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}")
     return names
 
 

@@ -1,10 +1,11 @@
-"""The cost of many channels: a thousand clients on one channel, or on up to a thousand."""
+"""A thousand clients on one channel, or on a thousand: what many channels cost."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 
-from .contestants import FlaskSSE, Generator, HandOff, Nchan
+from .others import FlaskSSE, Nchan
+from .ours import Generator, HandOff
 from .run import Run
 from .streaming import streaming
 
@@ -13,12 +14,13 @@ COUNTS = (1, 10, 100, 1000)
 
 
 def channels(run: Run) -> None:
-    """Publish one message to each channel, so that deliveries stay equal while messages grow."""
+    """Publish one message to each channel, together: as many deliveries, of more messages."""
     for count in (1, 1000) if run.quick else COUNTS:
         names = [f"many-{number}" for number in range(count)]
         with ExitStack() as stack:
             field = []
-            for contestant in run.everyone(stack, Generator, HandOff, FlaskSSE, Nchan):
+            for kind in run.chosen(Generator, HandOff, FlaskSSE, Nchan):
+                contestant = run.start(kind, stack)
                 run.tell(f"{contestant.name}: opening {CLIENTS:,} on {count:,} channels")
                 opened = streaming(contestant, CLIENTS, channels=names)
                 field.append(stack.enter_context(opened))

@@ -1,4 +1,4 @@
-"""A virtual environment for the other projects, made once and kept."""
+"""An environment of their own for the other projects, made once and kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
-#: The versions of November 2026.
+#: As of November 2026.
 THEIRS = [
     "Flask-SSE==1.0.0",
     "sse-starlette==3.7.0",
@@ -18,12 +18,12 @@ THEIRS = [
     "httptools==0.9.0",
     "matplotlib==3.11.2",
 ]
-#: Packages that both environments use, in the same versions.
+#: What both sides use has the same version on both.
 SHARED = ["flask", "gevent", "gunicorn[gevent]", "hiredis", "redis"]
 
 
 def environment() -> Path:
-    """Return the Python of the environment; make the environment if there is none."""
+    """Return the Python of the environment, which is made first if it is not there."""
     default = Path(tempfile.gettempdir()) / "redis-events-competitors"
     directory = Path(os.environ.get("BENCH_VENV", default))
     python = directory / "bin" / "python"

@@ -1,4 +1,4 @@
-"""The speed and the cost of emitting, from one process to one Redis without subscribers."""
+"""Emitting from one process to one Redis, with nobody listening: how fast, and whose work."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from flask_redis_events import Emitter
 from tests.support.processes import ROOT
 
 from . import competitors, machine
-from .contestants import BURST, message
+from .contestant import BURST, message
 from .run import Run
 
 EMITS = 4000
 
 
 def emitting(run: Run) -> None:
-    """Measure each way of emitting; Redis runs on the server's core."""
+    """Redis has the server's core here."""
     os.sched_setaffinity(run.redis.pid, {machine.SERVER_CORE})
     try:
         for _ in range(run.rounds):
@@ -70,7 +70,7 @@ def _add(run: Run, name: str, emits: int, started: float, own: float, cpu: float
 
 
 def _flask_sse(run: Run) -> None:
-    """Measure Flask-SSE, in a process of its own environment that prints its times."""
+    """Flask-SSE publishes in its own environment, and takes its own time."""
     run.tell("emitting: Flask-SSE")
     command = [str(competitors.environment()), "-m", "tests.benchmarks.apps.with_flask_sse"]
     env = {**os.environ, "BENCH_REDIS_URL": run.redis.url, "PYTHONPATH": str(ROOT)}

@@ -1,15 +1,17 @@
-"""One channel, N clients: the cost and latency of a delivery, and the memory of a client."""
+"""One channel, N clients: what a delivery costs, how late it is, what an idle client takes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from . import machine
-from .contestants import BURST, Contestant
+from .contestant import BURST, Contestant
+from .contestants import PUBLISHED_TO
 from .run import Run
 from .streaming import Streaming, streaming
 
-#: The deliveries of one measurement, and the most messages published for them.
+#: Deliveries of one measurement, and the most messages that make them.
 DELIVERIES, MESSAGES = 24_000, 1500
 COUNTS = (1, 100, 1000, 5000)
 
@@ -17,32 +19,33 @@ COUNTS = (1, 100, 1000, 5000)
 def fanout(run: Run) -> None:
     """Measure with each number of clients."""
     for clients in (1, 1000) if run.quick else COUNTS:
-        if clients * len(run.chosen()) < machine.connections():
-            _together(clients, run)
+        kinds = run.chosen(*PUBLISHED_TO)
+        if clients * len(kinds) < machine.connections():
+            _together(kinds, clients, run)
         else:
-            _apart(clients, run)
+            _apart(kinds, clients, run)
 
 
-def _together(clients: int, run: Run) -> None:
-    """Run all contestants at once with all their clients, and measure them in turn."""
+def _together(kinds: Sequence[type[Contestant]], clients: int, run: Run) -> None:
+    """All contestants at once with all their clients, measured in turn."""
     with ExitStack() as stack:
-        field = [_opened(kind, clients, run, stack) for kind in run.chosen()]
+        field = [_opened(kind, clients, run, stack) for kind in kinds]
         for number in range(run.rounds):
             for one in run.turns(field, number):
                 _measure(one, number, run)
 
 
-def _apart(clients: int, run: Run) -> None:
-    """Start one contestant at a time, because all at once would need too many files."""
+def _apart(kinds: Sequence[type[Contestant]], clients: int, run: Run) -> None:
+    """Each contestant anew in each round, where all at once would be too many files."""
     for number in range(run.rounds):
-        for kind in run.turns(run.chosen(), number):
+        for kind in run.turns(kinds, number):
             with ExitStack() as stack:
                 _measure(_opened(kind, clients, run, stack), number, run)
 
 
 def _opened(kind: type[Contestant], clients: int, run: Run, stack: ExitStack) -> Streaming:
     run.tell(f"{kind.name}: opening {clients:,}")
-    [contestant] = run.everyone(stack, kind)
+    contestant = run.start(kind, stack)
     one = stack.enter_context(streaming(contestant, clients, results=run.results))
     one.deliver(3, 1)
     return one

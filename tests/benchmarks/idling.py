@@ -1,35 +1,36 @@
-"""The cost of ten thousand idle clients, which receive a heartbeat every fifteen seconds.
+"""Ten thousand clients to whom nothing happens but heartbeats, every fifteen seconds.
 
-There are fewer if a process may not open so many files.
+Fewer, where a process may not have so many files.
 """
 
 from __future__ import annotations
 
-import http.client
 import time
 from contextlib import ExitStack
 
 from flask_redis_events.bench.figures import Spread
 
 from . import machine
-from .contestants import Contestant, Generator, HandOff, Nchan, SSEStarlette, message
+from .contestant import message
+from .others import Nchan, SSEStarlette
+from .ours import Generator, HandOff
 from .run import Run
 from .streaming import streaming
 
 CLIENTS = 10_000
-#: The time of two heartbeats, so that each contestant sends at least one.
+#: Two heartbeats, for those who take the interval literally.
 SECONDS = 30.0
-#: Ordinary requests that are sent beside the streams.
-OTHERS = 100
+#: Other requests that the server is asked meanwhile; so many that p99 is not the highest.
+OTHERS = 200
 
 
 def idling(run: Run) -> None:
-    """Measure one contestant after another, because all at once would not be idle."""
+    """One after the other, as all of them at once would not be idle."""
     most, seconds = (2000, 15.0) if run.quick else (CLIENTS, SECONDS)
     clients = min(most, machine.connections())
     for kind in run.chosen(Generator, HandOff, SSEStarlette, Nchan):
         with ExitStack() as stack:
-            [contestant] = run.everyone(stack, kind)
+            contestant = run.start(kind, stack)
             run.tell(f"{kind.name}: opening {clients:,}")
             one = stack.enter_context(streaming(contestant, clients, results=run.results))
             run.tell(f"{kind.name}: {clients:,} idle clients, {seconds:.0f} s")
@@ -45,23 +46,10 @@ def idling(run: Run) -> None:
                     one.load.run(0.2 if busy else 0.01)
                     if busy:
                         contestant.publish([("one", message(number))])
-                    asked.append(_ask(contestant))
+                    asked.append(contestant.ask())
                 spread = Spread.of(asked)
                 assert spread is not None
                 run.results.add(kind.name, f"latency of a request p50, {what}", clients, spread.p50)
                 run.results.add(kind.name, f"latency of a request p99, {what}", clients, spread.p99)
             if one.load.open != clients:
                 raise RuntimeError(f"{kind.name}: {one.load.open} of {clients} are still open.")
-
-
-def _ask(contestant: Contestant) -> float:
-    """Return the seconds of an ordinary request, on a new connection."""
-    started = time.monotonic()
-    connection = http.client.HTTPConnection("127.0.0.1", contestant.server.port, timeout=30)
-    connection.request("GET", "/")
-    answer = connection.getresponse()
-    answer.read()
-    connection.close()
-    if answer.status != 200:
-        raise RuntimeError(f"{contestant.name} answered {answer.status}.")
-    return time.monotonic() - started

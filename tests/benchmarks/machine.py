@@ -1,4 +1,4 @@
-"""The machine: the CPU time and memory of processes, and which core they run on."""
+"""What the machine tells of a process, and which part of the machine is whose."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.support.servers import RedisServer
 
 from . import competitors
 
-#: The core of the server under test, and the core of everything else.
+#: The core of the server under test, and that of all others.
 SERVER_CORE, OTHER_CORE = 0, 1
 
 
 def pin() -> None:
-    """Put this process, and those that it starts, on the other core."""
+    """Put this process, and those that it starts, on the core that is not the server's."""
     os.sched_setaffinity(0, {OTHER_CORE})
 
 
@@ -34,8 +34,8 @@ def pinned(command: list[str]) -> list[str]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU seconds of all threads of a process, to the nanosecond if possible."""
-    # /proc/<pid>/stat has the same times, but rounded to ticks of 10 ms.
+    """Return the CPU seconds of a process, all its threads, to the nanosecond where possible."""
+    # /proc/<pid>/stat counts in ticks of 10 ms; this is what it is rounded from.
     tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
     nanoseconds = sum(int(task.read_text().split()[0]) for task in tasks)
     if nanoseconds:
@@ -45,19 +45,19 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory(pid: int) -> int:
-    """Return a process's memory in bytes; shared pages are divided among their users (PSS)."""
+    """Return the bytes of memory that a process has, pages that it shares counted in part (PSS)."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     found = re.search(r"^Pss: +(\d+) kB", rollup, re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
 
 
 def connections() -> int:
-    """Return how many connections a process may open, with files left for other uses."""
+    """Return how many files a process may have open, and leave some for other things."""
     return allow_files(100_000) - 2000
 
 
 def description() -> dict[str, Any]:
-    """Return a description of this machine."""
+    """Say what this machine is."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return {
         "cpu": model[1] if model else platform.machine(),
@@ -65,18 +65,19 @@ def description() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "load": os.getloadavg()[0],
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 
-def _commit() -> str:
+def commit(directory: Path = ROOT) -> str:
+    """Return the commit of a checkout, "" where there is none."""
     command = ["git", "describe", "--always", "--dirty"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     return done.stdout.strip()
 
 
 def versions(redis: RedisServer) -> dict[str, str]:
-    """Return the versions of all software that takes part."""
+    """Say what takes part, in which version."""
     names = ("Flask-Redis-Events", "flask", "gevent", "gunicorn", "redis", "hiredis")
     found = {name: metadata.version(name) for name in names}
     info: Any = redis.client().info("server")

@@ -10,12 +10,17 @@ from pathlib import Path
 from .results import Results, Row, shown
 
 ALL = ("hand-off", "generator", "Flask-SSE", "sse-starlette", "nchan", "limit")
+#: What passes through, and what code of the user makes of each message.
+CODE = (
+    *("hand-off", "generator", "callback", "shared callback", "generator function"),
+    *("Flask-SSE filter", "sse-starlette filter"),
+)
 COUNTS = (1, 100, 1000, 5000)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table; with `to`, each value is also shown as a multiple of that contestant's value."""
+    """Rows of measures; with `to`, each value also as a multiple of that contestant's."""
 
     rows: Sequence[tuple[str, Row]]
     names: Sequence[str] = ALL
@@ -93,6 +98,38 @@ TABLES = {
         ],
         names=("hand-off", "generator", "nchan"),
     ),
+    "code": Table(
+        [
+            ("CPU for one delivery", ("CPU per delivery, single", 1000)),
+            ("CPU for one delivery, bursts of 16", ("CPU per delivery, burst", 1000)),
+            ("latency, p50", ("latency p50, single", 1000)),
+            ("latency, p99", ("latency p99, single", 1000)),
+            ("memory for one idle client", ("memory per client", 1000)),
+            ("CPU for one opening", ("CPU per opening", 1000)),
+        ],
+        names=CODE,
+        to="hand-off",
+    ),
+    "polling": Table(
+        [
+            ("CPU for one value", ("CPU per delivery, every second", 500)),
+            ("memory for one client", ("memory per client", 500)),
+        ],
+        names=("hand-off", "poll"),
+        to="hand-off",
+    ),
+    "flooding": Table(
+        [
+            (f"{title}, {rank}", (f"latency beside a flood {rank}, {what}", 20))
+            for title, what in (
+                ("a message on a quiet channel", "quiet plain stream"),
+                ("the same, with a callback", "quiet callback"),
+                ("another request", "a request"),
+            )
+            for rank in ("p50", "p99")
+        ],
+        names=("hand-off", "callback"),
+    ),
     "emitting": Table(
         [
             ("emits a second, by one process", ("emits per s", 1)),
@@ -109,7 +146,7 @@ TABLES = {
 
 
 def write(results: Results, directory: Path) -> None:
-    """Write a CSV file for each table that has figures."""
+    """Write one CSV file for each table whose figures there are."""
     directory.mkdir(exist_ok=True)
     idle = max((count for _, name, count in results.values if name.startswith("share")), default=0)
     idling = Table(
@@ -147,5 +184,5 @@ def _cell(value: float | None, row: Row, base: float | None) -> str:
 
 
 def times(ratio: float) -> str:
-    """Write a ratio with two significant digits."""
+    """Write a ratio with two digits that count."""
     return f"× {ratio:.2g}" if ratio < 10 else f"× {ratio:.0f}"

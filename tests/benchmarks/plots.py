@@ -1,6 +1,6 @@
 """The plots of the documentation: `python -m tests.benchmarks.plots FILE DIRECTORY`.
 
-It runs in the environment of the other projects, which has matplotlib.
+It runs in the others' environment, which has matplotlib.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt  # type: ignore[import-not-found, unused-ignore]
 
 from .results import Results, shown
 
-#: This project has colours, the others have greys, and the limit is black.
+#: Ours in colour, the others in greys, the limit in black.
 COLOURS = {
     "hand-off": "#0b6e4f",
     "generator": "#6fb98f",
@@ -24,13 +24,13 @@ COLOURS = {
     "Flask-SSE": "#c9c9c9",
     "limit": "#111111",
 }
-#: Markers for lines, which a shade alone does not distinguish.
+#: For lines, which need more than a shade to be told apart.
 MARKERS = dict(zip(COLOURS, "osv^Dx", strict=True))
 ORDER = list(COLOURS)
 
 
 def bars(axes: Any, results: Results, measure: str, count: int, *, besides: str = "") -> None:
-    """Draw a bar for each contestant, with the value beside it."""
+    """Draw a bar for each contestant, the value beside it."""
     known = [name for name in reversed(ORDER) if name != besides]
     found = {name: results.median(name, measure, count) for name in known}
     values = {name: value for name, value in found.items() if value is not None}

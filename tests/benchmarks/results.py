@@ -1,20 +1,20 @@
-"""The results: every value of every round, and tables of their medians."""
+"""What was measured: every value of every round, and what is told of them."""
 
 from __future__ import annotations
 
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-#: (contestant, measure, number of clients or channels)
+#: (contestant, measure, how many)
 Key = tuple[str, str, int]
-#: (measure, number of clients or channels)
+#: (measure, how many)
 Row = tuple[str, int]
-#: Measures without ratios, because a contestant's value is close to 0.
-NO_RATIO = ("memory", "readings")
+#: Where a contestant may have next to nothing (bytes, readings), which is no base for a ratio.
+MAYBE_NOTHING, NOTHING = ("memory", "readings"), 100
 
 
 class Results:
@@ -32,11 +32,11 @@ class Results:
         return statistics.median(found) if found else None
 
     def measures(self) -> list[Row]:
-        """Return all measures, in the order in which they were added."""
+        """Return what was measured, in the order in which it was."""
         return list(dict.fromkeys((measure, count) for _, measure, count in self.values))
 
     def names(self) -> list[str]:
-        """Return the names of all contestants."""
+        """Return whom it was measured of."""
         return list(dict.fromkeys(name for name, _, _ in self.values))
 
     def save(self, path: Path) -> None:
@@ -56,41 +56,73 @@ class Results:
         return results
 
     def table(self, *, to: Sequence[str] = ()) -> str:
-        """Return medians with a column for each contestant, and their ratios to those in `to`."""
+        """Return the medians, a column for each contestant, and their ratios to some of them.
+
+        Packages have their ratios to the first one, too.
+        """
         tables = []
         for names, rows in self._groups():
             tables.append(self._matrix(names, rows))
-            tables.extend(self._matrix(names, rows, to=other) for other in to if other in names)
+            for other, bases in self._comparisons(names, to):
+                tables.append(self._ratios(other, bases, rows))
         return "\n\n".join(tables)
 
+    def _comparisons(
+        self, names: list[str], to: Sequence[str]
+    ) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Yield what the contestants are compared to, and the column that stands for it."""
+        labels = list(self.about.get("packages", ()))
+        for other in to:
+            found = {name: base_of(name, other, names, labels) for name in names}
+            bases = {name: base for name, base in found.items() if base is not None}
+            if any(name != base for name, base in bases.items()):
+                yield other, bases
+        for label in labels[1:]:
+            first = {name: name.removesuffix(label) + labels[0] for name in names}
+            bases = {name: base for name, base in first.items() if name.endswith(f" {label}")}
+            if bases:
+                yield labels[0], bases
+
     def _groups(self) -> list[tuple[list[str], list[Row]]]:
-        """Group the measures by the contestants that have them, one table each."""
+        """Return what was measured of the same contestants, together."""
         found: defaultdict[tuple[str, ...], list[Row]] = defaultdict(list)
         for measure, count in self.measures():
             names = [name for name in self.names() if (name, measure, count) in self.values]
             found[tuple(names)].append((measure, count))
         return [(list(names), rows) for names, rows in found.items()]
 
-    def _matrix(self, names: list[str], rows: list[Row], *, to: str | None = None) -> str:
-        head = "median" if to is None else f"÷ {to}"
-        lines = [[head, "N", *names, *(["spread"] if to is None else [])]]
-        for measure, count in rows:
-            if to is not None and measure.startswith(NO_RATIO):
-                continue
-            medians = [self.median(name, measure, count) or 0.0 for name in names]
-            if to is None:
-                cells = [shown(measure, median) for median in medians]
-                cells.append(f"{100 * self._spread(names, measure, count):.0f} %")
-            else:
-                base = self.median(to, measure, count)
-                cells = [f"{median / base:.2f}" if base else "" for median in medians]
-            lines.append([measure, f"{count:,}", *cells])
+    def _matrix(self, names: list[str], rows: list[Row]) -> str:
+        lines = [["median", "N", *names, "spread"]]
+        for row in rows:
+            cells = [shown(row[0], self.median(name, *row) or 0.0) for name in names]
+            spread = f"{100 * self._spread(names, *row):.0f} %"
+            lines.append([row[0], f"{row[1]:,}", *cells, spread])
         return columns(lines)
 
+    def _ratios(self, other: str, bases: Mapping[str, str], rows: list[Row]) -> str:
+        lines = [[f"÷ {other}", "N", *bases]]
+        for row in rows:
+            cells = [self._ratio(name, base, row) for name, base in bases.items()]
+            if any(cells):
+                lines.append([row[0], f"{row[1]:,}", *cells])
+        return columns(lines)
+
+    def _ratio(self, name: str, base: str, row: Row) -> str:
+        value, divisor = self.median(name, *row) or 0.0, self.median(base, *row) or 0.0
+        least = NOTHING if row[0].startswith(MAYBE_NOTHING) else 0
+        return f"{value / divisor:.2f}" if divisor > least else ""
+
     def _spread(self, names: list[str], measure: str, count: int) -> float:
-        """Return the largest of the contestants' interquartile ranges, as a share of the median."""
+        """Return the middle half of the rounds, as a part of the median; the worst of all."""
         found = [self.values[name, measure, count] for name in names]
         return max(_middle_half(values) / (statistics.median(values) or 1) for values in found)
+
+
+def base_of(name: str, other: str, names: Sequence[str], labels: Sequence[str]) -> str | None:
+    """Return the column of `other` that a contestant is compared to: of its own package, if any."""
+    own = [label for label in labels if name.endswith(f" {label}")]
+    columns = [other, *(f"{other} {label}" for label in [*own, *labels])]
+    return next((column for column in columns if column in names), None)
 
 
 def _middle_half(values: list[float]) -> float:
@@ -101,7 +133,7 @@ def _middle_half(values: list[float]) -> float:
 
 
 def shown(measure: str, value: float) -> str:
-    """Write a value in the unit of its measure."""
+    """Write a value with the unit that its measure has."""
     if measure.startswith(("CPU per", "latency")):
         return f"{digits(value * 1e6)} µs" if value < 1e-3 else f"{digits(value * 1e3)} ms"
     if measure.startswith("memory"):
@@ -114,13 +146,13 @@ def shown(measure: str, value: float) -> str:
 
 
 def digits(value: float) -> str:
-    """Write a number with at least three significant digits."""
+    """Write a number with the digits that count."""
     places = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
     return f"{value:,.{places}f}"
 
 
 def columns(lines: list[list[str]]) -> str:
-    """Align rows in columns: text on the left in the first, numbers on the right in the others."""
+    """Set rows in columns; the first one is words."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     rows = []
     for line in lines:

@@ -1,4 +1,4 @@
-"""Two thousand clients reconnect together, with the same few Last-Event-IDs."""
+"""Two thousand clients come back together, with the same few Last-Event-IDs."""
 
 from __future__ import annotations
 
@@ -8,35 +8,37 @@ from typing import Any
 
 from flask_redis_events.bench import Load, Target
 
-from .contestants import Contestant, Generator, HandOff, Nchan, Ours, message
+from .contestant import Contestant, message
+from .others import Nchan
+from .ours import Generator, HandOff, Ours
 from .run import Run
 from .streaming import PATIENCE, warm_up
 
 CLIENTS = 2000
-#: How many messages followed each of the positions from which clients resume.
+#: Messages that came since each of the positions that they come back with.
 MISSED = (40, 30, 20, 10)
 CHANNEL = "storm"
 
 
 def resuming(run: Run) -> None:
-    """Measure a worker that has received the messages itself, and a new one."""
+    """To a worker that heard the messages itself, and to a new one."""
     for _ in range(run.rounds):
         for kind in run.chosen(Generator, HandOff, Nchan):
             run.tell(f"{kind.name}: {CLIENTS:,} come back")
             with ExitStack() as stack:
-                [contestant] = run.everyone(stack, kind)
-                # One client stays, because the worker gives up a channel without clients.
+                contestant = run.start(kind, stack)
+                # One stays: a channel that nobody hears is given up.
                 listener = stack.enter_context(Load(Target.of(contestant.url(CHANNEL))))
                 ids = _publish(contestant, listener)
                 _storm(contestant, ids, "old worker", run)
             if issubclass(kind, Ours):
                 with ExitStack() as stack:
-                    [contestant] = run.everyone(stack, kind)
+                    contestant = run.start(kind, stack)
                     _storm(contestant, ids, "new worker", run)
 
 
 def _publish(contestant: Contestant, listener: Load) -> list[str]:
-    """Publish messages; return the ids from which clients will resume, as a client sees them."""
+    """Publish messages; return the positions in between, as a client learns them."""
     ids = []
     listener.connect(1)
     for number in range(MISSED[0] + 1):
@@ -59,9 +61,7 @@ def _storm(contestant: Contestant, ids: list[str], worker: str, run: Run) -> Non
         seconds, cpu = time.monotonic() - started, contestant.cpu() - cpu
         load.run(0.2)
         if load.messages != expected:
-            raise RuntimeError(
-                f"{contestant.name}: {load.messages} of {expected} messages arrived."
-            )
+            raise RuntimeError(f"{contestant.name}: {load.messages} came back for {expected}.")
     add = run.results.add
     add(contestant.name, f"seconds until all are back, {worker}", CLIENTS, seconds)
     add(contestant.name, f"CPU per client back, {worker}", CLIENTS, cpu / CLIENTS)

@@ -1,4 +1,4 @@
-"""A contestant with its clients: open the streams, publish messages, wait for them."""
+"""A contestant with its clients: opened, published to, and waited for."""
 
 from __future__ import annotations
 
@@ -10,29 +10,28 @@ from dataclasses import dataclass
 from flask_redis_events.bench import Figures, Load, Target
 from tests.support.waiting import wait_until
 
-from .contestants import Contestant, message
+from .contestant import Contestant, message
 from .results import Results
 
 #: Seconds after which a measurement has failed.
 PATIENCE = 60
-#: The most unanswered clients: enough to keep a server busy, but few enough that its memory is used
-#: for streams and not for a storm of requests.
+#: How many clients may be unanswered at once: enough to keep a server busy, and so few that its
+#: memory is that of its clients, and not that of a storm of requests.
 AT_ONCE = 10
 
 
 @dataclass
 class Streaming:
-    """A contestant, and clients that are distributed evenly over its channels."""
+    """A contestant whose clients are spread evenly over the channels."""
 
     contestant: Contestant
     load: Load
     channels: Sequence[str]
 
     def deliver(self, times: int, each: int) -> tuple[float, Figures]:
-        """Publish `each` messages to every channel together, `times` times.
+        """Publish `each` messages to every channel, all together, once everybody has the last.
 
-        Each time begins when all clients have received the messages of the last one.  Return the
-        server's CPU seconds, and the figures of the clients.
+        Do so many times; return the server's CPU seconds, and what the clients saw.
         """
         load = self.load
         load.run(0.05)
@@ -47,12 +46,12 @@ class Streaming:
             self._wait(expected)
         cpu = self.contestant.cpu() - cpu
         if load.messages != expected or load.tally.errors:
-            raise RuntimeError(f"{self._state()}; {expected} messages were expected.")
+            raise RuntimeError(f"{self._state()} for {expected}.")
         return cpu, load.figures()
 
     def _wait(self, expected: int) -> None:
         if not self.load.run(PATIENCE, until=lambda: self.load.messages >= expected):
-            raise RuntimeError(f"{self._state()}; {expected} messages did not arrive in time.")
+            raise RuntimeError(f"{self._state()}, and {expected} do not come.")
 
     def _state(self) -> str:
         load = self.load
@@ -70,7 +69,7 @@ def streaming(
     channels: Sequence[str] = ("one",),
     results: Results | None = None,
 ) -> Iterator[Streaming]:
-    """Open the streams of a running contestant; add the costs of opening to `results`."""
+    """Open the streams of a running contestant; `results` are told what that took."""
     warm_up(contestant)
     targets = [Target.of(contestant.url(channel)) for channel in channels]
     with Load(*targets) as load:
@@ -78,7 +77,7 @@ def streaming(
         open_all(contestant, load, clients, channels)
         seconds, cpu = time.monotonic() - started, contestant.cpu() - cpu
         load.run(1.0)
-        # With a single client, the figures would mostly be the costs of the first one.
+        # With a single client, this would be mostly what a first one costs.
         if results is not None and clients > 1:
             name = contestant.name
             results.add(name, "streams opened per s", clients, clients / seconds)
@@ -90,13 +89,13 @@ def streaming(
 
 
 def warm_up(contestant: Contestant) -> None:
-    """Open one stream and close it, because the first request imports modules and connects."""
+    """Open one stream and close it: the first request of all imports and connects."""
     with Load(Target.of(contestant.url("warm"))) as load:
         load.connect(1, timeout=0.5)
 
 
 def open_all(contestant: Contestant, load: Load, clients: int, channels: Sequence[str]) -> None:
-    """Open streams, and return when no further message can be missed."""
+    """Open streams, and return when nothing that is published will be missed."""
     if contestant.answers_first:
         if not load.connect(clients, timeout=PATIENCE, at_once=AT_ONCE):
             raise RuntimeError(
@@ -109,5 +108,5 @@ def open_all(contestant: Contestant, load: Load, clients: int, channels: Sequenc
         wait_until(
             lambda count=asked: contestant.ready(channels, count),  # type: ignore[misc]
             PATIENCE,
-            f"The streams of {contestant.name} did not become ready",
+            f"The streams of {contestant.name} do not become ready",
         )

@@ -1,1 +1,1 @@
-"""The applications under test, each written as its project's documentation shows."""
+"""The servers under test, each as its own documentation has it."""

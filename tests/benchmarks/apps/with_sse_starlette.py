@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import redis.asyncio
@@ -15,14 +16,16 @@ from starlette.applications import Starlette  # type: ignore[import-not-found, u
 from starlette.responses import PlainTextResponse  # type: ignore[import-not-found, unused-ignore]
 from starlette.routing import Route  # type: ignore[import-not-found, unused-ignore]
 
+PREFIX = os.environ["BENCH_PREFIX"]
+
 listening: defaultdict[bytes, set[asyncio.Queue[str]]] = defaultdict(set)
 
 
 async def read() -> None:
-    """Read all channels on one connection, and put each message into its clients' queues."""
+    """Read all channels on one connection, and put what comes to those who listen."""
     client = redis.asyncio.from_url(os.environ["BENCH_REDIS_URL"])
     pubsub = client.pubsub()
-    await pubsub.psubscribe("starlette:*")
+    await pubsub.psubscribe(f"{PREFIX}*")
     async for message in pubsub.listen():
         if message["type"] == "pmessage":
             text = message["data"].decode()
@@ -37,19 +40,35 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
     reader.cancel()
 
 
-async def stream(request: Any) -> Any:
-    channel = b"starlette:" + request.path_params["name"].encode()
+def pass_on(text: str) -> str:
+    return text
 
-    async def frames() -> AsyncIterator[dict[str, str]]:
-        queue: asyncio.Queue[str] = asyncio.Queue()
-        listening[channel].add(queue)
-        try:
-            while True:
-                yield {"data": await queue.get()}
-        finally:
-            listening[channel].discard(queue)
 
-    return EventSourceResponse(frames())
+def decide(text: str) -> str:
+    """Decode a message, decide about it, and encode it again; "" is not sent."""
+    message = json.loads(text)
+    return json.dumps(message) if message["n"] >= 0 else ""
+
+
+def streaming(answer: Callable[[str], str]) -> Callable[[Any], Any]:
+    """Return the view whose streams send what `answer` makes of each message."""
+
+    async def stream(request: Any) -> Any:
+        channel = f"{PREFIX}{request.path_params['name']}".encode()
+
+        async def frames() -> AsyncIterator[dict[str, str]]:
+            queue: asyncio.Queue[str] = asyncio.Queue()
+            listening[channel].add(queue)
+            try:
+                while True:
+                    if text := answer(await queue.get()):
+                        yield {"data": text}
+            finally:
+                listening[channel].discard(queue)
+
+        return EventSourceResponse(frames())
+
+    return stream
 
 
 async def index(request: Any) -> Any:
@@ -57,6 +76,10 @@ async def index(request: Any) -> Any:
 
 
 app = Starlette(
-    routes=[Route("/stream/{name}", stream), Route("/", index)],
+    routes=[
+        Route("/stream/{name}", streaming(pass_on)),
+        Route("/filter/{name}", streaming(decide)),
+        Route("/", index),
+    ],
     lifespan=lifespan,
 )
