@@ -21,7 +21,7 @@ LADDER = [
     *("exceptions", "concurrency", "pool", "channels", "endings", "signals", "reports"),
     *("settings", "options"),
     *("wire.position", "wire.sse", "wire.message", "wire.batch", "wire.control", "wire"),
-    *("broker.base", "broker.memory"),
+    *("broker.coverage", "broker.base", "broker.memory"),
     *("broker.connections", "broker.feed", "broker.redis", "broker"),
     *("server.client_socket", "server.socket_writer", "server.gunicorn", "server"),
     *("clients.owner", "clients.backlog", "clients.subscription", "clients.audience"),

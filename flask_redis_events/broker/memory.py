@@ -15,7 +15,8 @@ from collections.abc import Collection, Iterable
 from ..channels import Channel, matches
 from ..exceptions import BrokerError
 from ..wire import Message, Position
-from .base import Acknowledgement, Delivery, Feed, Held, Pong, Received, Snapshot, snapshot
+from .base import Acknowledgement, Delivery, Feed, Pong, Received
+from .coverage import Held, Snapshot, snapshot
 
 #: URL and prefix -> broker.  Applications and emitters that name the same two share a broker, as
 #: they would share a Redis.  A broker is forgotten with the last of them.
@@ -136,7 +137,7 @@ class MemoryBroker:
         if history is not None:
             return history.messages[-1].id
         # A message kept within the TTL would still have its history.
-        return max(self._created, Position(self._clock.ms - int(self.history_ttl * 1000)))
+        return max(self._created, self._clock.earlier(self.history_ttl * 1000))
 
     def _expire(self) -> None:
         now = time.time()

@@ -27,8 +27,8 @@ from ..channels import Channel
 from ..concurrency import Deadline, backoff
 from ..exceptions import BrokerError
 from ..wire import Message, Position
-from .base import Held, Snapshot, snapshot
 from .connections import REFUSED, UNREACHABLE, broker_error, connection_settings, translated
+from .coverage import Held, Snapshot, snapshot
 from .feed import RedisFeed
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Collection
 
-from ..broker.base import Broker, Snapshot
+from ..broker.base import Broker
+from ..broker.coverage import Snapshot
 from ..channels import Channel
 from ..clients import Subscription
 from ..concurrency import Deadline

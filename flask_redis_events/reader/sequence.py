@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from ..broker.base import Delivery, Snapshot
+from ..broker.base import Delivery
+from ..broker.coverage import Snapshot
 from ..channels import TICKS, Channel, matches
 from ..clients import Audience, Registry
 from ..concurrency import Turn, let_others_run

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..broker.base import Snapshot
+from ..broker.coverage import Snapshot
 from ..channels import Channel
 from ..clients import Subscription
 from ..hub import Hub

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection
 
 from flask_redis_events.broker import open_broker
-from flask_redis_events.broker.base import Snapshot
+from flask_redis_events.broker.coverage import Snapshot
 from flask_redis_events.broker.memory import MemoryBroker
 from flask_redis_events.channels import Channel
 from flask_redis_events.clients import Subscription

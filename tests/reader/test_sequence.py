@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flask_redis_events.broker.base import Delivery, Snapshot
+from flask_redis_events.broker.base import Delivery
+from flask_redis_events.broker.coverage import Snapshot
 from flask_redis_events.channels import TICKS, Channel
 from flask_redis_events.clients import Registry, Subscription
 from flask_redis_events.reader.sequence import Sequence
