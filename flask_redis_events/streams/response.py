@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
-from flask import Response, request
+from flask import Flask, Response, request
 
 from .. import options
 from ..application import Application
@@ -14,6 +14,7 @@ from ..clients import Subscription
 from ..concurrency import jitter
 from ..endings import Ending
 from ..exceptions import ConfigError
+from ..hub import Hub
 from ..options import Options
 from ..server import ClientSocket, Takeover
 from ..wire import Form, control
@@ -36,9 +37,9 @@ def channel_stream(
     """Respond with messages of channels: passed through, or by a callback or a generator."""
     if callback is not None:
         check_function("A stream's callback", callback)
-    chosen = options.complete(given, app.settings)
-    runner = _runner(app, _event([channel.name for channel in channels]))
-    numbered = chosen.history and app.settings.history > 0
+    hub, chosen = app.hub, options.complete(given, app.settings)
+    runner = _runner(app.app, hub, _event([channel.name for channel in channels]))
+    numbered = chosen.history and hub.settings.history > 0
 
     def subscription(on: tuple[Channel, ...] = (), *, held: bool = True) -> Subscription:
         return Subscription(
@@ -48,19 +49,19 @@ def channel_stream(
     source: Source
     if callback is None:
         client = subscription(channels)
-        source = Source(app.hub, client, client)
+        source = Source(hub, client, client)
     elif chosen.shared:
         client = subscription()
-        source = _shared(app, runner, client, channels, callback, chosen)
+        source = _shared(hub, runner, client, channels, callback, chosen)
     else:
         kind = Pull if is_generator(callback) else Producer
         client, inbox = subscription(held=False), subscription(channels)
-        source = kind(app.hub, runner, callback, client=client, inbox=inbox)
-    return _respond(app, runner, source, chosen)
+        source = kind(hub, runner, callback, client=client, inbox=inbox)
+    return _respond(hub, runner, source, chosen)
 
 
 def _shared(
-    app: Application,
+    hub: Hub,
     runner: Runner,
     client: Subscription,
     channels: tuple[Channel, ...],
@@ -75,31 +76,30 @@ def _shared(
         inbox = Subscription(
             channels, limit=chosen.buffer, overflow="drop", held=True, numbered=client.numbered
         )
-        event = StreamEvent(runner.event.channels, None)
-        own = _runner(app, event)
-        return SharedProducer(app.hub, own, callback, inbox=inbox)
+        own = _runner(runner.app, hub, StreamEvent(runner.event.channels, None))
+        return SharedProducer(hub, own, callback, inbox=inbox)
 
     key = (_key("callback"), frozenset(channels), chosen.history)
-    return Member(app.hub, runner, client, key=key, make=make)
+    return Member(hub, runner, client, key=key, make=make)
 
 
 def poll_stream(app: Application, function: OnPoll, given: Mapping[str, Any]) -> Response:
     """Respond with what a function returns, again and again."""
     check_function("A poll", function)
-    chosen = options.complete(given, app.settings)
-    runner = _runner(app, _event([request.path]))
+    hub, chosen = app.hub, options.complete(given, app.settings)
+    runner = _runner(app.app, hub, _event([request.path]))
     client = Subscription(limit=chosen.buffer, overflow=chosen.overflow, numbered=False)
 
     def make() -> SharedPoll:
-        own = _runner(app, runner.event)
-        return SharedPoll(app.hub, own, function, chosen.interval)
+        own = _runner(runner.app, hub, runner.event)
+        return SharedPoll(hub, own, function, chosen.interval)
 
     source: Source
     if chosen.shared:
-        source = Member(app.hub, runner, client, key=_key("poll"), make=make)
+        source = Member(hub, runner, client, key=_key("poll"), make=make)
     else:
-        source = Poll(app.hub, runner, function, chosen.interval, client=client)
-    return _respond(app, runner, source, chosen)
+        source = Poll(hub, runner, function, chosen.interval, client=client)
+    return _respond(hub, runner, source, chosen)
 
 
 def _event(channels: list[str]) -> StreamEvent:
@@ -107,8 +107,8 @@ def _event(channels: list[str]) -> StreamEvent:
     return StreamEvent(channels, last_event_id or None)
 
 
-def _runner(app: Application, event: StreamEvent) -> Runner:
-    return Runner(app.app, event, reports=app.hub.reports, outcomes=app.hub.outcomes)
+def _runner(app: Flask, hub: Hub, event: StreamEvent) -> Runner:
+    return Runner(app, event, reports=hub.reports, outcomes=hub.outcomes)
 
 
 def _key(kind: str) -> Hashable:
@@ -117,29 +117,28 @@ def _key(kind: str) -> Hashable:
     return (kind, request.endpoint, *sorted((name, repr(value)) for name, value in values))
 
 
-def _respond(app: Application, runner: Runner, source: Source, chosen: Options) -> Response:
+def _respond(hub: Hub, runner: Runner, source: Source, chosen: Options) -> Response:
     """Start the stream, unless this client was told that it is over, or there is no room."""
     if control.is_end(runner.event.last_event_id or ""):
         # The one status that makes an EventSource stop for good.
         return Response(status=204)
-    closing = app.hub.closing
+    closing = hub.closing
     if closing is not None:
-        return _turn_away(app, closing)
-    socket = ClientSocket.of(request.environ)
-    stream = Stream(app.hub, runner, source, chosen, socket)
-    return _streaming(app.app.response_class)(
+        return _turn_away(hub, runner.app, closing)
+    stream = Stream(hub, runner, source, chosen, ClientSocket.of(request.environ))
+    return _streaming(runner.app.response_class)(
         stream, headers=HEADERS, content_type=CONTENT_TYPE, direct_passthrough=True
     )
 
 
-def _turn_away(app: Application, ending: Ending) -> Response:
+def _turn_away(hub: Hub, app: Flask, ending: Ending) -> Response:
     """Ask the client to come again: any status but 200 makes an EventSource give up."""
-    app.hub.reports.refused(ending)
-    farewell = app.hub.farewell(ending)
+    hub.reports.refused(ending)
+    farewell = hub.farewell(ending)
     if farewell is not None and CONTENT_TYPE in request.accept_mimetypes.values():
         words = _last_words(farewell.encode(Form()), request.environ)
-        return app.app.response_class(words, headers=HEADERS, content_type=CONTENT_TYPE)
-    seconds = round(jitter(app.settings.retry * 2, by=0.5)) or 1
+        return app.response_class(words, headers=HEADERS, content_type=CONTENT_TYPE)
+    seconds = round(jitter(hub.settings.retry * 2, by=0.5)) or 1
     return Response(
         f"No room for one more stream: {ending.reason}.\n",
         status=503,
