@@ -66,6 +66,10 @@ class Pool:
                 self._send()
                 self._rest()
                 until = time.monotonic() + concurrency.TURN
+        # Another greenlet may rest just now, and have nothing of its own to send later.
+        self._send()
+        if self._waiting and not self._resting:
+            self._stand_by()
 
     def _send(self) -> None:
         made, self._made = self._made, []
