@@ -62,8 +62,10 @@ class Pool:
                 self._stand_by()
             if self._attempt(job.work):
                 self._made.append(job)
-            if time.monotonic() >= until or not self._waiting:
+            over = time.monotonic() >= until
+            if over or not self._waiting:
                 self._send()
+            if over:
                 self._rest()
                 until = time.monotonic() + concurrency.TURN
         # Another greenlet may rest just now, and have nothing of its own to send later.
