@@ -26,8 +26,9 @@ class Messages:
         self.position: Position | None = None
         #: The last message.
         self.last: Message | None = None
-        #: How many messages were handed out.
+        #: How many messages were handed out, and how many of them when the generator last yielded.
         self.taken = 0
+        self.answered = 0
         self._app = app
         self._inbox = inbox
         #: Takes what is not for the generator: the `reset` that tells of what is missing.
@@ -46,9 +47,9 @@ class Messages:
         return None if self.last is None else self.last.event
 
     @property
-    def waiting(self) -> bool:
-        """Whether more has come than was handed out."""
-        return bool(self._ready)
+    def settled(self) -> bool:
+        """Whether the generator has had all that was taken, and has yielded since."""
+        return not self._ready and self.taken == self.answered
 
     def get(self, timeout: float | None = None) -> Any:
         """Return the next message's value; None when `timeout` seconds pass."""

@@ -26,7 +26,7 @@ from .source import PART, Source, joined
 class Pull(Source):
     """A generator function that makes what one client is sent."""
 
-    __slots__ = ("_caught_up", "_function", "_made", "_room", "_runner", "_scheduled", "_size")
+    __slots__ = ("_function", "_made", "_messages", "_room", "_runner", "_scheduled", "_size")
 
     def __init__(
         self,
@@ -46,8 +46,8 @@ class Pull(Source):
         #: What was made and is to be sent, and how many bytes that is.
         self._made: list[Batch] = []
         self._size = 0
-        #: Whether the generator has had all that came.
-        self._caught_up = False
+        # One for all attempts: what it has taken from the inbox is not lost with a generator.
+        self._messages = Messages(runner.app, inbox, self._pass_on)
         #: Whether the pool will send it.
         self._scheduled = False
 
@@ -83,8 +83,7 @@ class Pull(Source):
     # -- the generator -----------------------------------------------------------------------------
 
     def _run(self) -> None:
-        # One for all attempts: what it has taken from the inbox is not lost with a generator.
-        messages = Messages(self._runner.app, self.inbox, self._pass_on)
+        messages = self._messages
         while self.client.closed is None:
             taken = messages.taken
             generator = None
@@ -133,8 +132,7 @@ class Pull(Source):
                 if made.size:
                     self._made.append(made)
                     self._size += made.size
-                # Otherwise a heartbeat could move the position past what the generator has not had.
-                self._caught_up = not messages.waiting
+                messages.answered = messages.taken
                 self._schedule()
                 if self._client_waits:
                     messages.leave()
@@ -172,7 +170,8 @@ class Pull(Source):
         made, self._made, self._size = self._made, [], 0
         for batch in joined(made):
             self.client.offer(batch)
-        if self._caught_up:
+        if self._messages.settled:
+            # Otherwise a heartbeat could move the position past what the generator still gathers.
             self.inbox.commit()
 
     def _pass_on(self, frame: Batch) -> None:

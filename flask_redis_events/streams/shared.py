@@ -114,7 +114,7 @@ class SharedProducer(Producer):
     @property
     def _is_wanted(self) -> bool:
         # A member that falls behind has a backlog of its own; nobody waits for it.
-        return self._audience.has_members
+        return self._audience.has_members and not self._runner.ended
 
     def send(self) -> bool:
         with self._guard:
