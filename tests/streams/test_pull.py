@@ -52,7 +52,7 @@ def test_what_it_has_answered_moves_the_cursor():
     scene.inbox.offer(Batch([message(1, "a", channel="a"), message(2, "b", channel="a")]))
     wait_until(lambda: scene.client.has_news)
 
-    assert [event.data for event in scene.got()][0] == '"a"'
+    assert next(event.data for event in scene.got()) == '"a"'
     wait_until(lambda: scene.inbox.idle)
     scene.hub.close()
 
