@@ -259,7 +259,8 @@ class Gunicorn(WebServer):
     """A gunicorn with its workers; `app` is as on its command line: "module:app" or "module:f()".
 
     `args` come last on the command line and so override; `config_text` is a gunicorn.conf.py
-    (there is no other `--config`).  To learn whether it answers, the harness sends `HEAD /`.
+    (there is no other `--config`); without `access_log` there is none, as by default.  To learn
+    whether it answers, the harness sends `HEAD /`.
     """
 
     _quick_end = signal.SIGQUIT
@@ -273,12 +274,14 @@ class Gunicorn(WebServer):
         args: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         config_text: str | None = None,
+        access_log: bool = True,
     ) -> None:
         self._app = app
         self._workers = workers
         self._worker_class = worker_class
         self._args = list(args)
         self._config_text = config_text
+        self._logs_access = access_log
         super().__init__(env)
 
     def _command(self) -> list[str]:
@@ -286,12 +289,13 @@ class Gunicorn(WebServer):
         self._booted.touch()
         config = self.directory / "gunicorn.conf.py"
         config.write_text((self._config_text or "") + _BOOTED.format(path=str(self._booted)))
+        access_log = ["--access-logfile", str(self.directory / "access.log")]
         return [
             *(sys.executable, "-m", "gunicorn", self._app),
             *("--config", str(config), "--bind", f"127.0.0.1:{self.port}"),
             *("--workers", str(self._workers), "--worker-class", self._worker_class),
             *("--graceful-timeout", "10", "--no-control-socket"),
-            *("--access-logfile", str(self.directory / "access.log")),
+            *(access_log if self._logs_access else ()),
             *self._args,
         ]
 
