@@ -345,7 +345,9 @@ def test_gunicorn_takes_a_configuration():
 
 def test_a_server_that_cannot_start_shows_its_log():
     """An app that does not import is an error at once, with its traceback, and no hanging."""
-    with pytest.raises(RuntimeError, match=r"No module named 'tests\.support\.apps\.no_such_module'"):
+    with pytest.raises(
+        RuntimeError, match=r"No module named 'tests\.support\.apps\.no_such_module'"
+    ):
         Gunicorn("tests.support.apps.no_such_module:app", workers=1).__enter__()
 
 
