@@ -66,6 +66,10 @@ class App:
     def state(self) -> Any:
         return self.request("GET", "/state")[2]
 
+    def handed_off(self) -> int:
+        """How many streams the hub has been given to write."""
+        return int(self.state()["metrics"].get("handed_off", 0))
+
     def subscribers(self, channel: str) -> int:
         """Return how many connections are subscribed to a channel."""
         return int(self.redis.pubsub_numsub(self.prefix + channel)[0][1])
@@ -99,17 +103,18 @@ def starting(redis_server: RedisServer, prefix: str) -> Iterator[Start]:
 
 
 def _server(kind: str, environ: Mapping[str, str], options: Any) -> WebServer:
+    app = options.pop("app", APP)
     if kind == "generator":
         kind, environ = "gevent", {**environ, "TEST_REDIS_EVENTS_HANDOFF": "off"}
     if kind == "flask":
-        return FlaskRun(APP, env=environ)
+        return FlaskRun(app, env=environ)
     worker_class, args = kind, [*options.pop("args", ())]
     if kind == "preload":
         worker_class, args = "gevent", [*args, "--preload"]
     if kind == "gthread":
         args += ["--threads", "30"]
     options = {"workers": 1, **options}
-    return Gunicorn(APP, worker_class=worker_class, args=args, env=environ, **options)
+    return Gunicorn(app, worker_class=worker_class, args=args, env=environ, **options)
 
 
 @pytest.fixture

@@ -261,7 +261,8 @@ class Gunicorn(WebServer):
     """A gunicorn; `app` is as on its command line: "module:app" or "module:f()".
 
     `args` come last on the command line, so they override; `config_text` is the text of a
-    gunicorn.conf.py.  The harness sends `HEAD /` to learn whether the server answers.
+    gunicorn.conf.py (there is no other `--config`); without `access_log` there is none, which is
+    gunicorn's default.  The harness sends `HEAD /` to learn whether the server answers.
     """
 
     _quick_end = signal.SIGQUIT
@@ -275,12 +276,14 @@ class Gunicorn(WebServer):
         args: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         config_text: str | None = None,
+        access_log: bool = True,
     ) -> None:
         self._app = app
         self._workers = workers
         self._worker_class = worker_class
         self._args = list(args)
         self._config_text = config_text
+        self._logs_access = access_log
         super().__init__(env)
 
     def _command(self) -> list[str]:
@@ -288,12 +291,13 @@ class Gunicorn(WebServer):
         self._booted.touch()
         config = self.directory / "gunicorn.conf.py"
         config.write_text((self._config_text or "") + _BOOTED.format(path=str(self._booted)))
+        access_log = ["--access-logfile", str(self.directory / "access.log")]
         return [
             *(sys.executable, "-m", "gunicorn", self._app),
             *("--config", str(config), "--bind", f"127.0.0.1:{self.port}"),
             *("--workers", str(self._workers), "--worker-class", self._worker_class),
             *("--graceful-timeout", "10", "--no-control-socket"),
-            *("--access-logfile", str(self.directory / "access.log")),
+            *(access_log if self._logs_access else ()),
             *self._args,
         ]
 

@@ -144,6 +144,11 @@ def add_callbacks(app: Flask) -> None:
 
         return on_message
 
+    @app.get("/short-callback/<name>")
+    @events.stream("{name}", max_age=0.5)
+    def short_callback(name: str) -> Callable[..., Any]:
+        return _pass_on
+
     @app.get("/once/<name>")
     @events.stream("{name}", shared=True)
     def once(name: str) -> Callable[..., Any]:
