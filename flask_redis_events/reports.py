@@ -1,4 +1,4 @@
-"""What happened: each happening is counted, signalled and logged by one call.
+"""Metrics, signals and logs: each happening reaches all three by one call.
 
 A metrics back end is a leaf that knows `Happening` and nothing else.  `Metrics` is the one that
 every hub has.

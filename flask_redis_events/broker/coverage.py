@@ -1,4 +1,4 @@
-"""Is a cursor covered: does a history have every message after it?  Pure, for both brokers.
+"""Did a client miss messages that are gone, and why (its `reset`)?  Pure, for both brokers.
 
 A broker only reports what it found of each channel's history.  Whether a client's cursor is covered
 by that is decided here, so that Redis and memory:// make the same promise.

@@ -1,4 +1,4 @@
-"""Clients who are sent the same bytes.
+"""Clients who are offered the same messages; the clients of one form share the bytes.
 
 An audience hears one set of channels, or one producer.  Each batch is made into bytes once, and
 then offered to every member; a large audience lets others run after every millisecond.

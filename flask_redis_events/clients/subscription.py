@@ -1,4 +1,4 @@
-"""One client of an audience, from the moment it joins to the moment it leaves.
+"""One member of an audience: a client, the inbox of application code, or a listener.
 
 `offer()` never blocks and never raises, so that nobody waits for a client.  A batch that is offered
 goes to the client's socket at once, if the hub writes that socket; else it waits in a backlog until
@@ -26,7 +26,7 @@ from .owner import NOBODY, Owner
 
 
 class Subscription(Wakeable):
-    """A client.  `limit` is in bytes; `overflow` is close, drop or latest."""
+    """A member for life.  `limit` is in bytes; `overflow` is close, drop or latest."""
 
     __slots__ = (
         "_backlog",

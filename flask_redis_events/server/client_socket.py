@@ -26,8 +26,8 @@ class ClientSocket:
     after the response.
 
     The descriptor belongs to the server, which closes it after the response's own `close`, and so
-    after `release`.  After `keep`, this object owns a descriptor of its own.  Over TLS the bytes on
-    the socket are encrypted, so this class neither reads nor writes them.
+    after `release`.  After `keep`, this object owns it.  Over TLS the bytes on the socket are
+    encrypted, so this class neither reads nor writes them.
     """
 
     __slots__ = ("_guard", "_junk", "_kept", "_plain", "_readable", "_writable", "fd")
@@ -55,20 +55,14 @@ class ClientSocket:
             return None
         return cls(sock.fileno(), plain=not hasattr(sock, "cipher"))
 
-    def keep(self) -> bool:
-        """Keep the connection open after the server closes its own descriptor.
+    def keep(self, server_socket: socket.socket) -> bool:
+        """Take the descriptor away from the server's socket object, which then closes nothing.
 
-        A watcher is stopped; call `watch` again.  Return False over TLS, and if the process has no
-        descriptor left.
+        False over TLS, whose bytes only that object can write.
         """
-        if not self._plain:
+        if not self._plain or server_socket.fileno() != self.fd:
             return False
-        try:
-            fd = os.dup(self.fd)
-        except OSError:
-            return False
-        self._readable = _stop(self._readable)
-        self.fd = fd
+        server_socket.detach()
         self._kept = True
         return True
 

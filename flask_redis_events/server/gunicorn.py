@@ -1,4 +1,4 @@
-"""All that knows gunicorn: whether its worker goes on, and how to take a response over from it.
+"""All that knows gunicorn's insides: does its worker go on, and how is a response taken over.
 
 Everything here is optional: under a server that we do not know, streams work and nothing drains.
 The attributes are those of gunicorn 23 to 27 (`gunicorn/workers/base_async.py`, `http/wsgi.py`).
@@ -61,24 +61,24 @@ def warn_if_unfit() -> None:
 class Takeover:
     """A response that gunicorn's gevent worker begins, and the hub goes on with.
 
-    gunicorn writes the head and the first frames.  Then its response object is made to write
-    nothing more, and for gunicorn the body ends; the hub writes to a descriptor of the connection
-    that it keeps.  The access log's line, the statsd count and `post_request`, which gunicorn would
-    have made then, are made when the stream is over.
+    gunicorn writes the head and the first frames.  Then its socket object loses the descriptor,
+    which the hub keeps, and for gunicorn the body ends.  The access log's line, the statsd count
+    and `post_request`, which gunicorn would have made then, are made when the stream is over.
     """
 
-    __slots__ = ("_environ", "_request", "_response", "_worker", "chunked")
+    __slots__ = ("_environ", "_given", "_request", "_response", "_worker", "chunked")
 
-    def __init__(self, environ: dict[str, Any]) -> None:
-        self._environ: Mapping[str, Any] = environ
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        self._environ = environ
         self._response: Any = None
         self._request: Any = None
         self._worker: Any = None
+        self._given = 0
         #: Whether the body is framed in chunks (HTTP/1.1), or ends with the connection.
         self.chunked = False
 
     @classmethod
-    def of(cls, environ: dict[str, Any]) -> Takeover | None:
+    def of(cls, environ: Mapping[str, Any]) -> Takeover | None:
         """Return what may take this request's response over; None under any other server."""
         worker, ggevent = _worker(), sys.modules.get("gunicorn.workers.ggevent")
         if ggevent is None or type(worker) is not ggevent.GeventWorker:
@@ -107,21 +107,22 @@ class Takeover:
         That is the case where a middleware holds back or changes what it is given, which shows in
         the number of bytes that gunicorn has written.
         """
-        response = self._response
-        wsgi = sys.modules.get("gunicorn.http.wsgi")
+        response, wsgi = self._response, sys.modules.get("gunicorn.http.wsgi")
         if wsgi is None or type(response) is not wsgi.Response or response.sent != given:
             return False
-        if response.response_length is not None or not client.keep():
+        if response.response_length is not None or not client.keep(response.sock):
             return False
-        self.chunked = response.chunked
+        self.chunked, self._given = response.chunked, given
         self._worker = _worker()
         _postpone_reports(self._worker)
-        # Nothing but the hub may write from here on: not gunicorn the end of the body, nor a
-        # middleware what it would add to it.
+        # Nothing but the hub writes from here on: not gunicorn the end of the body or a 500, nor a
+        # middleware what it would add.
         response.chunked = False
-        response.write = _discard
+        response.sock = _Nowhere()
         response.force_close()
-        response.goes_on = True
+        # On the request, because a middleware may copy the environ, and gunicorn makes a new
+        # response for the error of a middleware.
+        response.req.goes_on = True
         self._keep_what_reports_need(response)
         return True
 
@@ -135,15 +136,13 @@ class Takeover:
             # An application's own hook or logger may look at anything.
             self._request, self._response = response.req, response
             return
-        self._response = SimpleNamespace(
-            status=sys.intern(response.status), sent=response.sent, headers=[]
-        )
-        named: frozenset[str] = frozenset()
+        self._response = SimpleNamespace(status=sys.intern(response.status), sent=0, headers=[])
+        self._request = SimpleNamespace(headers=[])
         if getattr(worker.log, "access_log_enabled", True):
             named = _named(worker.cfg.access_log_format)
             given = (response.req.headers, response.headers)
             asked, answered = ([h for h in headers if h[0].lower() in named] for headers in given)
-            self._request, self._response.headers = SimpleNamespace(headers=asked), answered
+            self._request.headers, self._response.headers = asked, answered
             self._environ = {
                 name: value
                 for name, value in self._environ.items()
@@ -154,19 +153,22 @@ class Takeover:
 
     def report(self, seconds: float, sent: int) -> None:
         """Report the end of the response as gunicorn would; `sent` more bytes were written."""
-        worker, response = self._worker, self._response
-        response.sent += sent
-        response.goes_on = False
-        worker.log.access(response, self._request, self._environ, timedelta(seconds=seconds))
-        if _has_hook(worker):
-            try:
-                worker.cfg.post_request(worker, self._request, self._environ, response)
-            except Exception:
-                worker.log.exception("Exception in post_request hook")
+        worker, request, response = self._worker, self._request, self._response
+        # What a middleware would have added is not counted.
+        response.sent = self._given + sent
+        request.goes_on = False
+        try:
+            worker.log.access(response, request, self._environ, timedelta(seconds=seconds))
+            if _has_hook(worker):
+                worker.cfg.post_request(worker, request, self._environ, response)
+        except Exception:
+            worker.log.exception("A logger or post_request hook failed.")
 
 
-def _discard(data: bytes) -> None:
-    """Write nothing: the response is not gunicorn's any more."""
+class _Nowhere:
+    """A socket that takes everything, and sends nothing."""
+
+    def sendall(self, data: bytes) -> None: ...
 
 
 def _postpone_reports(worker: Any) -> None:
@@ -176,7 +178,7 @@ def _postpone_reports(worker: Any) -> None:
         return
 
     def access_at_the_end(response: Any, request: Any, environ: Any, duration: timedelta) -> None:
-        if not getattr(response, "goes_on", False):
+        if not getattr(request, "goes_on", False):
             access(response, request, environ, duration)
 
     access_at_the_end.postpones = True  # type: ignore[attr-defined]
@@ -185,7 +187,7 @@ def _postpone_reports(worker: Any) -> None:
         hook = worker.cfg.post_request
 
         def post_request(worker: Any, request: Any, environ: Any, response: Any) -> None:
-            if not getattr(response, "goes_on", False):
+            if not getattr(request, "goes_on", False):
                 hook(worker, request, environ, response)
 
         worker.cfg.set("post_request", post_request)

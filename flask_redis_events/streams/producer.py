@@ -1,4 +1,4 @@
-"""Application code that stands between the channels and a client: a callback for each message.
+"""A callback for each message, between the channels and a client.
 
 A producer has an inbox that listens to the channels, calls the callback for what arrives, and
 offers what that makes to its target: one client, or with `shared=True` an audience of them.  Under

@@ -1,4 +1,4 @@
-"""Where a stream's bytes come from.  The plain source is channels, passed through untouched.
+"""Where a stream's bytes come from: the base of every kind, and the plain one.
 
 What a stream asks of its source is the same for all kinds: a callback, a generator function or a
 poll only stand between the messages and the client (`producer.py`, `pull.py`, `poll.py`).

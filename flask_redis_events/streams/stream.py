@@ -181,7 +181,6 @@ class Stream(Owner):
         self._frames = None
         self._writer = SocketWriter(socket, self.client)
         self.hub.reports.handed_off()
-        socket.watch(self._gone)
         self.client.hand_over(self._writer, chunked=takeover.chunked)
         return True
 
