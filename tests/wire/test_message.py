@@ -1,4 +1,4 @@
-"""The payload's envelope, positions, and batches."""
+"""The payload's envelope, and the values that messages have."""
 
 from __future__ import annotations
 
@@ -8,40 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_redis_events.wire import Batch, Form, Message, Position
-from tests.support.factories import foreign, message, sent
+from flask_redis_events.wire import Message, Position
+from tests.support.factories import foreign
 
 FRAME = b'event: order\ndata: {"id":7}\n\n'
-
-
-@pytest.mark.parametrize(
-    "text, position",
-    [
-        pytest.param("5-0", Position(5), id="plain"),
-        pytest.param("1795420087121-12", Position(1795420087121, 12), id="real"),
-        pytest.param(b"5-1", Position(5, 1), id="bytes"),
-        pytest.param("5", None, id="no counter"),
-        pytest.param("5-0\n", None, id="line end"),
-        pytest.param("-5-0", None, id="negative"),
-        pytest.param("٥-0", None, id="digits that are not ASCII"),
-        pytest.param("9" * 400 + "-0", None, id="longer than Lua counts"),
-        pytest.param("5-0.end", None, id="marked"),
-        pytest.param("", None, id="empty"),
-        pytest.param(b"\xff-0", None, id="not text"),
-    ],
-)
-def test_a_position_is_read_strictly(text, position):
-    """`parse` accepts `<ms>-<seq>`, and returns None for anything else."""
-    assert Position.parse(text) == position
-
-
-def test_positions_are_ordered_as_numbers():
-    """Positions are compared as numbers, so 9-0 is before 10-0, and 10-2 before 10-10."""
-    ids = ["10-10", "9-0", "10-2"]
-
-    positions = [Position.parse(text) or Position(0) for text in ids]
-
-    assert [str(position) for position in sorted(positions)] == ["9-0", "10-2", "10-10"]
 
 
 @pytest.mark.parametrize(
@@ -117,28 +87,6 @@ def test_a_foreign_json_value_arrives(value):
     text = json.dumps(value)
 
     assert Message.from_payload("orders", text.encode()).value == value
-
-
-def test_a_batch_joins_its_frames_once():
-    """A batch makes its bytes once, so all clients of an audience share them."""
-    messages = [message(1, "a"), foreign("b"), message(2, "c")]
-    together = Batch(messages)
-
-    assert sent([together]) == b'id: 1-0\ndata: "a"\n\ndata: b\n\nid: 2-0\ndata: "c"\n\n'
-    assert together.encode(Form()) is together.encode(Form())
-    assert sent([together], numbered=False) == b'data: "a"\n\ndata: b\n\ndata: "c"\n\n'
-    assert together.size == len(sent([together]))
-    assert together.position == Position(2)
-
-
-def test_a_batch_is_cut_at_a_position():
-    """`after` drops messages up to a position, and keeps messages without an id."""
-    together = Batch([message(1), foreign("f"), message(2)])
-
-    assert together.after(Position(0)) is together
-    assert [m.id for m in together.after(Position(1)).messages] == [None, Position(2)]
-    assert [m.id for m in together.after(Position(2)).messages] == [None]
-    assert Batch([message(1)]).after(Position(1)) is None
 
 
 def test_each_reader_has_a_value_of_its_own():
