@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import gevent.monkey
 import hypothesis
 import pytest
 
+from flask_redis_events import concurrency
+from tests.support.connection import Connection
 from tests.support.servers import RedisServer, redis_binary
 
 # The time of an example depends on the load of the machine, so there is no deadline.
@@ -44,6 +47,24 @@ def _new_redis(directory: Path, **options: Any) -> RedisServer:
         return RedisServer(directory, **options)
     except RuntimeError as exc:
         pytest.fail(str(exc), pytrace=False)
+
+
+@pytest.fixture
+def gevent_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package uses gevent's loop in this test, whether gevent has patched the process or not.
+
+    The loop runs whenever the test sleeps or joins, and so in `wait_until`.
+    """
+    monkeypatch.setattr(concurrency, "patched", lambda: True)
+    monkeypatch.setattr(time, "sleep", gevent.sleep)
+
+
+@pytest.fixture
+def connection() -> Iterator[Connection]:
+    """A connection of which the test holds both ends."""
+    connection = Connection()
+    yield connection
+    connection.close()
 
 
 @pytest.fixture(scope="session")
