@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 
 import gevent
 import gevent.monkey
@@ -27,15 +26,8 @@ from flask_redis_events.concurrency import (
     soon,
     spawn,
 )
+from tests.support.clock import Clock
 from tests.support.waiting import wait_until
-
-
-class Clock:
-    """A clock that the test moves, in place of the module `time`."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 100.0
-        monkeypatch.setattr(concurrency, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 
 @pytest.fixture
@@ -49,7 +41,9 @@ def quick_switches() -> Iterator[None]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+    clock = Clock()
+    monkeypatch.setattr(concurrency, "time", clock)
+    return clock
 
 
 # --- threads or greenlets ---------------------------------------------------------------------
