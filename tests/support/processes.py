@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,22 +17,35 @@ import psutil
 #: The directory from which apps are named: "tests.support.apps.trivial:create_app()".
 ROOT = Path(__file__).resolve().parents[2]
 
+_PORTS = range(20_000, 32_000)
+#: The port that a test process of this user got last.
+_LAST_PORT = Path(tempfile.gettempdir()) / f"redis-events-last-port-{os.getuid()}"
+
 
 def free_port() -> int:
     """Return a free loopback port, below those that the kernel gives to outgoing connections.
 
     On one of the kernel's ports, a client that reconnects to a stopped server may be given that
     very port as its own; it then talks to itself, and the server cannot bind the port again.
+
+    A server does not bind its port at once, and has none while it is restarted.  So test processes
+    that run side by side count through the ports together, and each gets another one.
     """
-    for _ in range(200):
-        port = random.randint(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+    with _LAST_PORT.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        last = int(file.read() or random.choice(_PORTS))
+        for offset in range(1, len(_PORTS) + 1):
+            port = _PORTS[(last - _PORTS.start + offset) % len(_PORTS)]
+            with socket.socket() as probe:
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+            file.truncate(0)
+            file.write(str(port))
             return port
-    raise RuntimeError("No free port between 20000 and 32000 on 127.0.0.1.")
+    raise RuntimeError(f"No free port from {_PORTS[0]} to {_PORTS[-1]} on 127.0.0.1.")
 
 
 class Process:
