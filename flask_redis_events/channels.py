@@ -8,7 +8,6 @@ subscribe to other users' channels.
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 import string
 from collections.abc import Mapping, Sequence
@@ -20,9 +19,6 @@ from .exceptions import ChannelError, ConfigError
 RESERVED = "$"
 #: Workers publish ticks on this channel, which show that the path through Redis works.
 TICKS = "$ticks"
-#: Channels inside one worker, of which Redis does not know.
-LOCAL = "$local:"
-_numbers = itertools.count(1)
 #: A developer may write `redis:orders` for the channel `orders`.
 SEED_PREFIX = "redis:"
 
@@ -33,11 +29,6 @@ class Channel(NamedTuple):
     name: str
     pattern: bool = False
 
-    @property
-    def local(self) -> bool:
-        """Whether the channel exists in this worker only, so that Redis does not know it."""
-        return self.name.startswith(LOCAL)
-
     @classmethod
     def parse(cls, text: object) -> Channel:
         """Read a channel as a developer writes it: `orders`, `redis:orders`, `orders:*`."""
@@ -46,11 +37,6 @@ class Channel(NamedTuple):
             return cls(name, pattern=True)
         # `escape` quotes characters for patterns; in an exact name they stand for themselves.
         return cls(re.sub(r"\\([*?\[\]\\])", r"\1", name))
-
-
-def local_channel() -> Channel:
-    """Return a channel of this worker that no one else uses."""
-    return Channel(f"{LOCAL}{next(_numbers)}")
 
 
 def check_name(text: object) -> str:

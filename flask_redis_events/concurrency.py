@@ -103,7 +103,7 @@ class Turn:
 
     def maybe_rest(self) -> None:
         """Let others run, if the turn is over, and begin the next one."""
-        if time.monotonic() >= self._until:
+        if self.over:
             self._rest()
             self._until = time.monotonic() + TURN
 

@@ -33,7 +33,7 @@ DRAINING = Ending("draining")
 FULL = Ending("full")
 #: The stream has lived for `max_age` seconds.
 MAX_AGE = Ending("max age")
-#: The generator function fails before it takes anything.
+#: The application's code fails, and would again: the generator function before it takes anything.
 FAILED = Ending("failed")
 #: Redis does not let its user hear one of the channels; that may change, but not in a moment.
 FORBIDDEN = Ending("forbidden", patience=10)

@@ -100,7 +100,7 @@ class Hub:
                 self._ticker.start()
                 gunicorn.warn_if_unfit()
                 # gunicorn may end the worker before the ticker's next look at it.
-                atexit.register(self.drain)
+                atexit.register(self._exit)
         if full:
             self.reports.refused(endings.FULL)
             client.dismiss(endings.FULL)
@@ -181,13 +181,19 @@ class Hub:
         # Clients that do not read their farewell must not delay the worker's exit.
         self._ticker.hasten()
 
+    def _exit(self) -> None:
+        """Drain when the process ends, in which nobody works any more; not in a child of it."""
+        if os.getpid() == self.pid:
+            self.drain()
+            self.drain()
+
     def _dismiss(self, client: Owner) -> None:
         if client.dismiss(endings.DRAINING):
             self.reports.drained()
 
     def close(self, *, timeout: float = 1.0) -> None:
         """End all streams, the reader and the ticker."""
-        atexit.unregister(self.drain)
+        atexit.unregister(self._exit)
         self.drain()
         deadline = Deadline(timeout)
         while self._clients and not deadline.passed:

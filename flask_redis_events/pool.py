@@ -28,6 +28,9 @@ class Job(Protocol):
     def send(self) -> bool:
         """Send what was made; say whether there is more to make."""
 
+    def fail(self) -> None:
+        """End, because the work cannot go on."""
+
 
 class Pool:
     """Works on jobs, first come, first served.  Used under gevent only, by its one thread."""
@@ -60,7 +63,7 @@ class Pool:
             job = self._waiting.popleft()
             if self._waiting or self._made:
                 self._stand_by()
-            if self._attempt(job.work):
+            if self._attempt(job, job.work):
                 self._made.append(job)
             over = time.monotonic() >= until
             if over or not self._waiting:
@@ -76,15 +79,17 @@ class Pool:
     def _send(self) -> None:
         made, self._made = self._made, []
         for job in made:
-            if self._attempt(job.send):
+            if self._attempt(job, job.send):
                 self._waiting.append(job)
 
-    def _attempt(self, do: Callable[[], bool]) -> bool:
+    def _attempt(self, job: Job, do: Callable[[], bool]) -> bool:
         try:
             return do()
-        except Exception:
-            # One client's trouble is not the others'.
+        except BaseException:
+            # One client's trouble is not the others': not even a GreenletExit, as nobody but the
+            # application's own code could have meant it, nor a gevent.Timeout that it forgot.
             log.exception("Working for a stream failed.")
+            job.fail()
             return False
 
     def _rest(self) -> None:

@@ -74,7 +74,11 @@ class Reports:
     def _count(self, name: str, reason: str | None = None, count: int = 1) -> None:
         happening = Happening(name, reason, count)
         for back_end in self.back_ends:
-            back_end.record(happening)
+            try:
+                back_end.record(happening)
+            except Exception:
+                # Counting must not keep a message from the next client.
+                log.exception("A metrics back end failed.")
 
     # -- streams -----------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from blinker import NamedSignal, Namespace
 
+from . import concurrency
+
 log = logging.getLogger("flask_redis_events")
 _signals = Namespace()
 
@@ -36,5 +38,7 @@ def tell(signal: NamedSignal, sender: object, **what: Any) -> None:
     """Call the receivers of a signal; log an exception that one raises, so that no stream ends."""
     try:
         signal.send(sender, **what)
-    except Exception:
+    except BaseException as error:
+        if concurrency.is_exit(error):
+            raise
         log.exception("A receiver of the signal %s failed.", signal.name)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import gevent
 import pytest
 
 from flask_redis_events import signals
@@ -343,3 +344,33 @@ def test_acknowledgements_are_no_position(redis_server, prefix):
     assert hub.position > before
     hub.close()
     hub.broker.close()
+
+
+def test_a_metrics_back_end_that_raises_costs_nobody_a_message(hub, caplog):
+    """Clients are offered a message one after the other, and counting comes in between."""
+
+    class Failing:
+        def record(self, happening: object) -> None:
+            raise RuntimeError("A back end that fails.")
+
+    subscriptions = [join(hub, "a") for _ in range(3)]
+    hub.reports.back_ends.insert(0, Failing())
+    for number in range(5):
+        emit(hub, "a", number)
+
+    assert [take(one, 5) for one in subscriptions] == [list(range(5))] * 3
+    assert "A metrics back end failed." in caplog.text
+
+
+def test_a_receiver_that_times_out_does_not_end_the_reader(hub):
+    """gevent.Timeout is no Exception."""
+
+    def time_out(sender: object, **what: object) -> None:
+        raise gevent.Timeout(1)
+
+    subscription = join(hub, "a")
+    with signals.stream_reset.connected_to(time_out):
+        hub.reports.reset("on purpose")
+    emit(hub, "a", 1)
+
+    assert take(subscription, 1) == [1]

@@ -60,6 +60,9 @@ class Work:
         self._log.append(f"sent {self._name}{self._number}")
         return not self.over
 
+    def fail(self) -> None:
+        self._log.append(f"failed {self._name}")
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
@@ -317,3 +320,17 @@ def test_every_part_is_made_and_sent_once_and_in_order(long, data):
     ]
 
     wait_until(lambda: logs == wanted, message=lambda: f"Not all came: {logs}")
+
+
+@pytest.mark.parametrize("error", [ValueError, gevent.GreenletExit, gevent.Timeout, SystemExit])
+def test_a_job_that_raises_ends_and_harms_no_other(pool, log, error, caplog):
+    """Whatever its work raises: the job is told to end, and the next job is worked on."""
+
+    def fail() -> None:
+        raise error
+
+    add(pool, Work(log, "a", [fail]), Work(log, "b"))
+    wait_until(lambda: "sent b1" in log)
+
+    assert "failed a" in log
+    assert "Working for a stream failed." in caplog.text

@@ -64,6 +64,7 @@ class Backlog:
             newer = batch if floor is None else batch.after(floor)
             if newer is None or (isinstance(batch, Loss) and not _is_missed(batch, floor)):
                 # History has it.
+                self._loss = None if batch is self._loss else self._loss
                 continue
             self._batches.append(newer)
             self.size += newer.size if newer.messages else 0

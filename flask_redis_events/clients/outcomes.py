@@ -11,7 +11,7 @@ from typing import Any
 
 from ..wire import Batch, Message
 
-#: How many outcomes are kept, and how many bytes one may have.
+#: How many outcomes are kept, and how many bytes one, or its message, may have.
 KEPT = 256
 LARGEST = 4096
 
@@ -29,7 +29,7 @@ class Outcomes:
 
     def put(self, message: Message, key: object, made: Batch) -> None:
         """Keep what was made of a message."""
-        if made.size > LARGEST:
+        if made.size > LARGEST or len(message.frame) > LARGEST:
             return
         self._kept[message] = (key, made)
         if len(self._kept) > KEPT:

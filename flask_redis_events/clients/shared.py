@@ -45,8 +45,9 @@ class Shared(Generic[P]):
         with self._lock:
             producer = self._producers.get(key)
             if producer is None or producer.over:
-                producer = self._producers[key] = make()
+                producer = make()
                 producer.start()
+                self._producers[key] = producer
             producer.join(member)
             return producer
 

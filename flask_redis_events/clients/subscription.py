@@ -32,7 +32,6 @@ class Subscription(Wakeable):
         "_backlog",
         "_guard",
         "_held",
-        "_limit",
         "_overflow",
         "_uncommitted",
         "_writer",
@@ -41,6 +40,7 @@ class Subscription(Wakeable):
         "closed",
         "floor",
         "form",
+        "limit",
         "live",
         "owner",
         "subscribed_at",
@@ -70,7 +70,7 @@ class Subscription(Wakeable):
         self.closed: Ending | None = None
         #: When the client was last sent something that a heartbeat would be: an id, if it has any.
         self.active_at = 0.0
-        self._limit, self._overflow = limit, overflow
+        self.limit, self._overflow = limit, overflow
         # Guards all below: the hub and its ticker put in, the stream takes out.
         self._guard = concurrency.guard()
         self._held = held
@@ -270,7 +270,7 @@ class Subscription(Wakeable):
 
     def _waiting(self) -> Backlog:
         if self._backlog is None:
-            self._backlog = Backlog(self._limit, self._overflow)
+            self._backlog = Backlog(self.limit, self._overflow)
         return self._backlog
 
     def _report(self, dropped: int | None) -> None:

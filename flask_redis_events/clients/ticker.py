@@ -60,7 +60,7 @@ class Ticker:
         with self._lock:
             self._count += 1
             heapq.heappush(self._due, (at, self._count, timed))
-            sooner = at < self._wakes_at
+            sooner = at + REST < self._wakes_at
         if exact and sooner:
             self._sooner.set()
 

@@ -95,8 +95,10 @@ class Messages:
 
     def _wait(self, deadline: Deadline) -> None:
         while not self._ready:
-            for batch in self._inbox.take(deadline.left):
-                self._ready.extend(batch.messages)
+            batches = self._inbox.take(deadline.left)
+            # First the messages: what is passed on commits what the generator has had.
+            self._ready.extend([message for batch in batches for message in batch.messages])
+            for batch in batches:
                 if not batch.messages:
                     self._pass_on(batch)
             if deadline.passed:

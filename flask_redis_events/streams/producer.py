@@ -24,7 +24,7 @@ from ..hub import Hub
 from ..wire import Batch, Message, Position, control
 from ..wire.control import Loss
 from .callbacks import Runner, StreamEvent
-from .source import PART, Source, joined
+from .source import Source, joined
 
 OnMessage = Callable[[str, Any, StreamEvent], Any]
 
@@ -179,7 +179,7 @@ class Producer(Source):
             if made.size:
                 part.append(made)
                 size += made.size
-            if self._runner.ended or size >= PART or time.monotonic() >= until:
+            if self._runner.ended or size >= self._part or time.monotonic() >= until:
                 break
         else:
             self._todo = None

@@ -20,7 +20,7 @@ from ..hub import Hub
 from ..wire import Batch, Message, Position, control
 from .callbacks import Runner
 from .messages import Messages
-from .source import PART, Source, joined
+from .source import Source, joined
 
 
 class Pull(Source):
@@ -90,15 +90,15 @@ class Pull(Source):
             try:
                 generator = self._function(messages)
                 self._pump(messages, generator)
-            except GeneratorExit:
-                return
             except BaseException as error:
                 if concurrency.is_exit(error):
-                    raise
+                    # The stream is over, or the generator says so itself.
+                    self.fail()
+                    return
                 self._runner.failed(error)
                 if messages.taken == taken:
                     # It fails before it takes anything, and would for ever.
-                    self.client.close(endings.FAILED, last=self.hub.farewell(endings.FAILED))
+                    self.fail()
             else:
                 last = control.end(messages.position if self.client.numbered else None)
                 self.client.close(endings.ENDED, last=last)
@@ -121,8 +121,10 @@ class Pull(Source):
 
     def _pump(self, messages: Messages, generator: Generator[Any, None, None]) -> None:
         """Send what the generator yields, until it ends or the stream does."""
+        turn = concurrency.Turn()
         try:
             while self.client.closed is None and not self._runner.ended:
+                turn.maybe_rest()
                 messages.enter()
                 try:
                     value = next(generator)
@@ -151,14 +153,14 @@ class Pull(Source):
 
     def _schedule(self) -> None:
         """Send soon, together with what others make, as one send after the other costs more."""
-        if not concurrency.patched() or self._size >= PART:
+        if not concurrency.patched() or self._size >= self._part:
             self._flush()
         elif not self._scheduled:
             self._scheduled = True
             self.hub.pool.add(self)
 
     def work(self) -> bool:
-        return True
+        return self._scheduled
 
     def send(self) -> bool:
         self._scheduled = False

@@ -6,6 +6,7 @@ The code's producer offers what it makes to an audience, all of whose members wr
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable
@@ -23,6 +24,8 @@ from .poll import OnPoll, Poll
 from .producer import OnMessage, Producer
 from .resume import begin_at_once, begin_from_redis
 from .source import Source
+
+log = logging.getLogger("flask_redis_events")
 
 
 class SharedProducer(Producer):
@@ -70,8 +73,9 @@ class SharedProducer(Producer):
 
     def release(self, member: Subscription) -> bool:
         """Forget a member; say whether it was the last one."""
-        self._audience.leave(member)
-        return not self._audience.has_members
+        with self._guard:
+            self._audience.leave(member)
+            return not self._audience.has_members
 
     def render(self, messages: Iterable[Message], runner: Runner) -> Batch:
         """Make of messages what the callback makes of them, for one member alone."""
@@ -87,8 +91,20 @@ class SharedProducer(Producer):
         else:
             self._woken.set()
 
+    def fail(self) -> None:
+        last = self.hub.farewell(endings.FAILED)
+        self.inbox.close(endings.FAILED)
+        self._audience.close(endings.FAILED, last=last)
+
     def _run(self) -> None:
         """Find the beginning; then, under threads, work here, because there is no pool."""
+        try:
+            self._begin_and_work()
+        except BaseException:
+            log.exception("A shared stream failed.")
+            self.fail()
+
+    def _begin_and_work(self) -> None:
         while not (self.inbox.live or self.inbox.closed):
             self._woken.wait()
             self._woken.clear()
@@ -129,12 +145,14 @@ class SharedPoll(Poll):
     A newcomer gets the last value at once.
     """
 
-    __slots__ = ("_audience", "_latest", "_stopped", "_woken")
+    __slots__ = ("_audience", "_guard", "_latest", "_stopped", "_woken")
 
     def __init__(self, hub: Hub, runner: Runner, function: OnPoll, interval: float) -> None:
         self._audience = Audience()
         nobody = Subscription()
         super().__init__(hub, runner, function, interval, client=nobody, target=self._audience)
+        # Guards the last value, and who gets it.
+        self._guard = concurrency.guard()
         self._latest: Batch | None = None
         self._stopped = False
         self._woken = threading.Event()
@@ -154,31 +172,46 @@ class SharedPoll(Poll):
         self._stopped = True
         self._woken.set()
 
+    def fail(self) -> None:
+        self.stop()
+        self._audience.close(endings.FAILED, last=self.hub.farewell(endings.FAILED))
+
     def join(self, member: Subscription) -> None:
         """Let a member have every value from now on, and the last one at once."""
-        self._audience.join(member)
-        if self._latest is not None:
-            member.offer(self._latest)
+        with self._guard:
+            if self.over:
+                # Since the member chose it; there is another one as soon as the member comes back.
+                member.close(endings.REPLACED, last=self.hub.farewell(endings.REPLACED))
+                return
+            self._audience.join(member)
+            if self._latest is not None:
+                member.offer(self._latest)
 
     def release(self, member: Subscription) -> bool:
         """Forget a member; say whether it was the last one."""
-        self._audience.leave(member)
-        return not self._audience.has_members
+        with self._guard:
+            self._audience.leave(member)
+            return not self._audience.has_members
 
     def schedule(self) -> None:
         if concurrency.patched():
             super().schedule()
 
     def send(self) -> bool:
-        self._latest = self._made or self._latest
-        return super().send()
+        with self._guard:
+            self._latest = self._made or self._latest
+            return super().send()
 
 
 def _drive(producer: SharedProducer | SharedPoll, woken: threading.Event) -> None:
     """Work for a producer in a thread of its own, until it is over."""
     while True:
-        while producer.work() and producer.send():
-            pass
+        try:
+            while producer.work() and producer.send():
+                pass
+        except BaseException:
+            log.exception("Working for a shared stream failed.")
+            producer.fail()
         if producer.over:
             return
         woken.wait(producer.seconds_left)

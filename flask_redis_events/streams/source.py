@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .. import endings
 from ..channels import Channel
 from ..clients import Owner, Subscription
 from ..endings import Ending
 from ..hub import Hub
 from ..wire import Batch, Position
 
-#: Bytes that application code makes before they are sent.
+#: Bytes that application code makes before they are sent, at most.
 PART = 64 * 1024
 
 
@@ -62,6 +63,11 @@ class Source(Owner):
         """Give up what the stream listened to."""
         self.hub.unlisten(self.inbox)
 
+    @property
+    def _part(self) -> int:
+        """Bytes to make before they are sent: a client that has room takes so many."""
+        return min(PART, self.client.limit // 2)
+
     # -- under threads, where the stream's own thread does the work --------------------------------
 
     @property
@@ -81,6 +87,10 @@ class Source(Owner):
     def send(self) -> bool:
         """Send what was made; say whether there is more to make."""
         return False
+
+    def fail(self) -> None:
+        """End the client, because its source cannot go on; it may come back."""
+        self.client.close(endings.FAILED, last=self.hub.farewell(endings.FAILED))
 
 
 def joined(part: list[Batch]) -> list[Batch]:

@@ -83,7 +83,7 @@ class Stream(Owner):
         return self
 
     def __next__(self) -> bytes:
-        if self._over:
+        if self._over or self._writer is not None:
             raise StopIteration
         if self._frames is None:
             self._open()

@@ -290,3 +290,16 @@ def test_history_makes_good_what_was_dropped_before():
     assert ids(subscription.take(0)) == [1, 2, 3, 4, 5]
     subscription.offer(batch(6, 7))
     assert ids(subscription.take(0)) == [6, 7]
+
+
+def test_a_reset_that_history_made_needless_does_not_come_back():
+    """Neither when superseded messages make room later."""
+    size = batch(1).size
+    subscription = Subscription(held=True, limit=size * 3, overflow="latest")
+    for number in range(1, 8):
+        subscription.offer(batch(number))
+    subscription.start(Position(100))
+    for number in range(101, 110):
+        subscription.offer(Batch([message(number, key="k")]))
+
+    assert b"reset" not in sent(subscription.take(0))

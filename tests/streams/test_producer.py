@@ -72,7 +72,7 @@ def test_it_works_in_step_with_its_client():
     scene.got()
     source.client_drained()
     scene.work(source)
-    assert len(called) == 3
+    assert len(called) == 2
     scene.hub.close()
 
 

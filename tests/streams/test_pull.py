@@ -9,9 +9,9 @@ from typing import Any
 from flask_redis_events import Messages, endings
 from flask_redis_events.clients import Owner
 from flask_redis_events.streams.pull import Pull
-from flask_redis_events.wire import Batch
+from flask_redis_events.wire import Batch, control
 from tests.streams.scene import Scene
-from tests.support.factories import message
+from tests.support.factories import batch, message
 from tests.support.waiting import wait_until
 
 
@@ -34,6 +34,26 @@ def test_what_a_generator_gathers_keeps_the_cursor_back():
     scene.inbox.offer(Batch([message(1, "a", channel="a")]))
     assert gathering.wait(5)
     wait_until(lambda: [event.data for event in scene.got()] == ['"a"'])
+
+    assert not scene.inbox.idle
+    done.set()
+    scene.hub.close()
+
+
+def test_a_reset_before_messages_does_not_count_them_as_answered():
+    """Every resume with a loss begins so; a heartbeat must not pass what is still gathered."""
+    scene = Scene()
+    gathering, done = threading.Event(), threading.Event()
+
+    def gather(messages: Messages) -> Generator[Any, None, None]:
+        messages.get()
+        gathering.set()
+        done.wait(5)
+        yield "gathered"
+
+    source = Pull(scene.hub, scene.runner, gather, client=scene.client, inbox=scene.inbox)
+    source.begin(None, (control.reset("trimmed"), batch(1, 2, channel="a")))
+    assert gathering.wait(5)
 
     assert not scene.inbox.idle
     done.set()
