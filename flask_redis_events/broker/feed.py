@@ -22,6 +22,9 @@ from .connections import translated
 
 #: The most replies that one `read` returns, and the most channels in one SUBSCRIBE command.
 BATCH = 512
+#: The most messages that one `read` returns: reading and fanning them out takes a millisecond or
+#: two, after which others have their turn.
+READ = 128
 
 
 class RedisFeed:
@@ -61,7 +64,7 @@ class RedisFeed:
         replies: list[Any] = []
         with translated():
             try:
-                while len(replies) < BATCH:
+                while len(replies) < READ:
                     # Only the first read waits; later ones take replies that have already arrived.
                     replies.append(
                         self._connection.read_response(

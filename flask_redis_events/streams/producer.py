@@ -163,7 +163,8 @@ class Producer(Source):
     def _make(self) -> None:
         """Call the callback for what there is to do, until the turn is over."""
         assert self._todo is not None
-        until = time.monotonic() + TURN
+        # A quarter of the pool's turn: a flooded client is not to make a quiet one wait long.
+        until = time.monotonic() + TURN / 4
         part: list[Batch] = []
         size = 0
         for item in self._todo:
