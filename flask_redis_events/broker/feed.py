@@ -20,7 +20,7 @@ from ..wire.message import Message
 from .base import Acknowledgement, Delivery, Pong, Received, Refusal
 from .connections import translated
 
-#: The most replies that one `read` returns, and the most channels in one SUBSCRIBE command.
+#: The most channels in one SUBSCRIBE command.
 BATCH = 512
 #: The most messages that one `read` returns: reading and fanning them out takes a millisecond or
 #: two, after which others have their turn.
