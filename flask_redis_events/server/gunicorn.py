@@ -131,29 +131,31 @@ class Takeover:
 
         A worker may hold ten thousand of these for hours.
         """
-        worker = self._worker
+        worker, self._request = self._worker, response.req
         if _has_hook(worker) or not _is_usual(worker.log):
             # An application's own hook or logger may look at anything.
-            self._request, self._response = response.req, response
             return
-        self._response = SimpleNamespace(status=sys.intern(response.status), sent=0, headers=[])
-        self._request = SimpleNamespace(headers=[])
+        self._request = None
         if getattr(worker.log, "access_log_enabled", True):
             named = _named(worker.cfg.access_log_format)
             given = (response.req.headers, response.headers)
             asked, answered = ([h for h in headers if h[0].lower() in named] for headers in given)
-            self._request.headers, self._response.headers = asked, answered
+            self._response = (sys.intern(response.status), asked, answered)
             self._environ = {
                 name: value
                 for name, value in self._environ.items()
                 if isinstance(value, str) and (name in _LOGGED or name.lower() in named)
             }
         else:
-            self._environ = {}
+            self._response, self._environ = (sys.intern(response.status), (), ()), {}
 
     def report(self, seconds: float, sent: int) -> None:
         """Report the end of the response as gunicorn would; `sent` more bytes were written."""
         worker, request, response = self._worker, self._request, self._response
+        if request is None:
+            status, asked, answered = response
+            request = SimpleNamespace(headers=asked)
+            response = SimpleNamespace(status=status, headers=answered)
         # What a middleware would have added is not counted.
         response.sent = self._given + sent
         request.goes_on = False

@@ -32,6 +32,9 @@ OnMessage = Callable[[str, Any, StreamEvent], Any]
 class Producer(Source):
     """Calls a callback for each message, and sends one client what the callback makes."""
 
+    #: Seconds of one part: half of the pool's turn, so that a flooded client lets a quiet one run.
+    _turn = TURN / 2
+
     __slots__ = (
         "_begun",
         "_callback",
@@ -163,8 +166,7 @@ class Producer(Source):
     def _make(self) -> None:
         """Call the callback for what there is to do, until the turn is over."""
         assert self._todo is not None
-        # A quarter of the pool's turn: a flooded client is not to make a quiet one wait long.
-        until = time.monotonic() + TURN / 4
+        until = time.monotonic() + self._turn
         part: list[Batch] = []
         size = 0
         for item in self._todo:

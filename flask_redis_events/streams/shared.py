@@ -15,7 +15,7 @@ from typing import Any
 from .. import concurrency, endings
 from ..channels import Channel
 from ..clients import Audience, Subscription
-from ..concurrency import backoff
+from ..concurrency import TURN, backoff
 from ..exceptions import BrokerError
 from ..hub import Hub
 from ..wire import Batch, Message, Position
@@ -30,6 +30,9 @@ log = logging.getLogger("flask_redis_events")
 
 class SharedProducer(Producer):
     """One callback for all clients of a stream in this worker."""
+
+    #: Seconds of one part: it is written to many clients, and should be worth that.
+    _turn = TURN * 4
 
     __slots__ = ("_audience", "_guard", "_reached", "_woken")
 
