@@ -1,0 +1,142 @@
+"""One producer for many clients."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from flask_redis_events.clients import Shared, Subscription
+from flask_redis_events.concurrency import spawn
+
+
+class Producer:
+    """Remembers who joined, and what it was told."""
+
+    def __init__(self) -> None:
+        self.members: list[Subscription] = []
+        self.told: list[str] = []
+        self.over = False
+
+    def start(self) -> None:
+        self.told.append("start")
+
+    def join(self, member: Subscription) -> None:
+        self.told.append("join")
+        self.members.append(member)
+
+    def release(self, member: Subscription) -> bool:
+        self.told.append("release")
+        self.members.remove(member)
+        return not self.members
+
+    def stop(self) -> None:
+        self.told.append("stop")
+
+
+@pytest.fixture
+def shared() -> Shared[Producer]:
+    return Shared()
+
+
+def join(shared: Shared[Producer], key: str = "a") -> tuple[Producer, Subscription]:
+    """Let another client join; return the producer and the client."""
+    member = Subscription()
+    return shared.join(key, Producer, member), member
+
+
+def test_the_first_client_makes_the_producer(shared):
+    """A producer is started before its first client joins, and the next client joins the same."""
+    producer, one = join(shared)
+    same, other = join(shared)
+
+    assert same is producer
+    assert producer.told == ["start", "join", "join"]
+    assert producer.members == [one, other]
+
+
+def test_each_key_has_a_producer_of_its_own(shared):
+    """Clients of another key join another producer."""
+    assert join(shared, "a")[0] is not join(shared, "b")[0]
+
+
+def test_the_last_client_ends_the_producer(shared):
+    """A producer goes on while it has clients, and is stopped when its last client has left."""
+    producer, one = join(shared)
+    _, other = join(shared)
+    shared.leave("a", producer, one)
+    while_one_is_left = list(producer.told)
+    shared.leave("a", producer, other)
+
+    assert "stop" not in while_one_is_left
+    assert producer.told[-2:] == ["release", "stop"]
+
+
+def test_a_client_that_comes_after_the_end_makes_another_producer(shared):
+    """A producer that was stopped is joined by nobody."""
+    producer, member = join(shared)
+    shared.leave("a", producer, member)
+    another, _ = join(shared)
+
+    assert another is not producer
+    assert another.told == ["start", "join"]
+
+
+def test_a_producer_that_is_over_is_replaced(shared):
+    """A client does not join a producer that produces nothing more, though it has clients left."""
+    producer, _ = join(shared)
+    producer.over = True
+    another, member = join(shared)
+
+    assert another is not producer
+    assert another.members == [member]
+
+
+def test_the_end_of_a_replaced_producer_does_not_end_its_successor(shared):
+    """A client joins the new producer of its key after the last client has left the old one."""
+    producer, member = join(shared)
+    producer.over = True
+    another, _ = join(shared)
+    shared.leave("a", producer, member)
+
+    assert producer.told[-1] == "stop"
+    assert join(shared)[0] is another
+
+
+def test_a_producer_that_cannot_be_made_is_not_kept(shared):
+    """After an error the next client makes the producer."""
+
+    def fail() -> Producer:
+        raise ValueError("no such view")
+
+    with pytest.raises(ValueError, match="no such view"):
+        shared.join("a", fail, Subscription())
+
+    assert join(shared)[0].told == ["start", "join"]
+
+
+def test_nobody_joins_a_producer_as_it_is_stopped(shared):
+    """A client that comes while the last client leaves joins another producer."""
+    joined = threading.Event()
+    joins: list[Producer] = []
+
+    def join_meanwhile() -> None:
+        joins.append(join(shared)[0])
+        joined.set()
+
+    class Slow(Producer):
+        """A producer of which another client is known, or waits, before it has forgotten one."""
+
+        def release(self, member: Subscription) -> bool:
+            was_last = super().release(member)
+            spawn("test", join_meanwhile)
+            joined.wait(0.1)
+            return was_last
+
+    member = Subscription()
+    producer = shared.join("a", Slow, member)
+    shared.leave("a", producer, member)
+
+    assert joined.wait(5)
+    assert joins[0] is not producer
+    assert producer.members == []
