@@ -18,7 +18,7 @@ class Connection:
             end.setblocking(False)
         #: All that the client has read.
         self.received = bytearray()
-        #: Whether the client has read the end of the connection.
+        #: Whether there is nothing more to read, ever.
         self.ended = False
 
     def read(self, most: int = 1 << 30) -> bytes:
@@ -55,5 +55,6 @@ class Connection:
             return filled
 
     def close(self) -> None:
+        self.ended = True
         self.server.close()
         self.client.close()
