@@ -140,6 +140,25 @@ def test_a_back_end_knows_one_dataclass():
     assert recorded == [Happening("dropped", None, 7), Happening("reset", "overflow", 1)]
 
 
+def test_a_back_end_that_fails_keeps_nothing_from_the_others(reports, caplog):
+    """The exception of a back end is logged, and the next back end and the signal's receivers hear.
+
+    A report may come in the midst of a fan-out, which must go on.
+    """
+
+    class Failing:
+        def record(self, happening: Happening) -> None:
+            raise FAILURE
+
+    reports.back_ends.insert(0, Failing())
+    with receiving() as received:
+        reports.reset("trimmed")
+
+    assert reports.metrics["reset.trimmed"] == 1
+    assert received == [("stream-reset", {"reason": "trimmed"})]
+    assert "A metrics back end failed" in caplog.text
+
+
 def test_a_receiver_that_fails_ends_nothing(reports, caplog):
     """The exception of a signal's receiver is logged, and the happening is counted."""
 

@@ -248,6 +248,19 @@ def test_empty_batches_are_no_history():
     assert len(backlog) == 0
 
 
+def test_a_reset_that_history_makes_needless_does_not_come_back():
+    """A `reset` of messages that the history has is gone, also when messages make room later."""
+    backlog = full_of("latest", 1, 2, 3, 4, 5, room=5)
+    backlog.put(batch(6))
+    backlog.begin([batch(6)], Position(6))
+    for number in range(7, 12):
+        backlog.put(Batch([message(number, key="a")]))
+    taken = backlog.take()
+
+    assert losses(taken) == []
+    assert numbers(taken) == [6, 11]
+
+
 def test_control_frames_that_were_held_are_sent():
     """A control frame that came while a client was held follows its history."""
     backlog = Backlog(1000, "close")

@@ -46,16 +46,17 @@ def test_only_the_last_messages_have_outcomes():
 
 
 @pytest.mark.parametrize(
-    "size, kept",
+    "text, size, kept",
     [
-        pytest.param(LARGEST, True, id="the largest"),
-        pytest.param(LARGEST + 1, False, id="too large"),
-        pytest.param(0, True, id="nothing was made"),
+        pytest.param("x", LARGEST, True, id="the largest"),
+        pytest.param("x", LARGEST + 1, False, id="too large"),
+        pytest.param("x", 0, True, id="nothing was made"),
+        pytest.param("x" * LARGEST, 0, False, id="of a large message"),
     ],
 )
-def test_a_large_outcome_is_not_kept(size, kept):
-    """The outcomes of a worker take a bounded amount of memory."""
-    outcomes, one, made = Outcomes(), message(1), Batch(control=b"x" * size)
+def test_a_large_outcome_is_not_kept(text, size, kept):
+    """The outcomes of a worker, and their messages, take a bounded amount of memory."""
+    outcomes, one, made = Outcomes(), message(1, text), Batch(control=b"x" * size)
     outcomes.put(one, "a", made)
 
     assert outcomes.get(one, "a") is (made if kept else None)

@@ -115,6 +115,19 @@ def test_a_producer_that_cannot_be_made_is_not_kept(shared):
     assert join(shared)[0].told == ["start", "join"]
 
 
+def test_a_producer_that_cannot_start_is_not_kept(shared):
+    """After an error, as of a process without a thread left, the next client makes another one."""
+
+    class Failing(Producer):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    with pytest.raises(RuntimeError, match="thread"):
+        shared.join("a", Failing, Subscription())
+
+    assert join(shared)[0].told == ["start", "join"]
+
+
 def test_nobody_joins_a_producer_as_it_is_stopped(shared):
     """A client that comes while the last client leaves joins another producer."""
     joined = threading.Event()

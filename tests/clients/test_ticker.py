@@ -13,6 +13,7 @@ import pytest
 from flask_redis_events import concurrency
 from flask_redis_events.clients import Ticker, ticker
 from flask_redis_events.clients.ticker import LOOK
+from flask_redis_events.concurrency import Deadline
 from tests.support.waiting import wait_until
 
 
@@ -195,6 +196,16 @@ def test_the_server_is_looked_at_four_times_a_second(started):
 
     for number, at in enumerate(started.looks, 1):
         assert at >= started.began + number * LOOK
+
+
+def test_a_flood_of_exact_moments_does_not_keep_the_ticker_from_looking(started):
+    """A ticker that is woken more often than it rests looks at the server nevertheless."""
+    alarm, deadline = Alarm(), Deadline(5)
+    while len(started.looks) < 4 and not deadline.passed:
+        started.ticker.add(alarm, time.monotonic(), exact=True)
+        time.sleep(0.001)
+
+    assert len(started.looks) >= 4
 
 
 def test_a_look_that_raises_is_not_the_last(started, caplog):
