@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..wire import BEGINNING, Batch, Message, Position
+from ..wire import NEVER, Batch, Message, Position
 from ..wire.control import Loss
 
 
@@ -55,8 +55,11 @@ class Backlog:
         self.size, self._loss = 0, None
         return taken
 
-    def begin(self, first: Iterable[Batch], floor: Position | None) -> None:
-        """Put history before what waits, and keep of that only what is newer than `floor`."""
+    def begin(self, first: Iterable[Batch], floor: Position | None) -> Position | None:
+        """Put history before what waits, and keep of that only what is newer than `floor`.
+
+        Return the floor of what follows: none, if Redis' clock went back since the floor was read.
+        """
         held = self._batches
         # History does not count: a client must get it, however much it is.
         self._batches, self.size = [batch for batch in first if batch.size], 0
@@ -66,23 +69,32 @@ class Backlog:
                 # History has it.
                 self._loss = None if batch is self._loss else self._loss
                 continue
+            if isinstance(batch, Loss) and batch.restart is not None:
+                floor = None
             self._batches.append(newer)
             self.size += newer.size if newer.messages else 0
+        return floor
 
     def _shrink(self) -> int:
         """Make room: superseded messages go first, or else the oldest, and a `reset` says so."""
         messages = [message for batch in self._batches for message in batch.messages]
         if self._overflow == "latest":
             messages = _without_superseded(messages)
-        kept, dropped = _newest(messages, self._limit // 2)
+        kept = _newest(messages, self._limit // 2)
+        dropped = messages[: len(messages) - len(kept)]
         rest = [b for b in self._batches if not b.messages and b is not self._loss]
-        if dropped is not None:
-            self._loss = Loss("overflow", dropped.id or BEGINNING, position=dropped.id)
+        if dropped:
+            ids = [message.id for message in dropped if message.id]
+            # A message without an id is in no history, so that everybody missed it.
+            until = ids[-1] if len(ids) == len(dropped) else NEVER
+            if self._loss is not None:
+                until = max(until, self._loss.until)
+            self._loss = Loss("overflow", until, position=ids[-1] if ids else None)
         self._batches = [self._loss, *rest] if self._loss else rest
         if kept:
             self._batches.append(Batch(kept))
         self.size = sum(len(message.frame) for message in kept)
-        return len(messages) - len(kept)
+        return len(dropped)
 
 
 def _is_missed(loss: Loss, floor: Position | None) -> bool:
@@ -102,10 +114,10 @@ def _without_superseded(messages: list[Message]) -> list[Message]:
     ]
 
 
-def _newest(messages: list[Message], room: int) -> tuple[list[Message], Message | None]:
-    """Split into the newest that fit, and the last of those that do not."""
+def _newest(messages: list[Message], room: int) -> list[Message]:
+    """Return the newest messages that fit; the last one always does."""
     for index in range(len(messages) - 1, -1, -1):
         room -= len(messages[index].frame)
         if room < 0 and index < len(messages) - 1:
-            return messages[index + 1 :], messages[index]
-    return messages, None
+            return messages[index + 1 :]
+    return messages

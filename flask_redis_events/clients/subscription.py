@@ -180,9 +180,8 @@ class Subscription(Wakeable):
     def start(self, floor: Position | None, first: Iterable[Batch] = ()) -> None:
         """Begin at `floor`: `first` goes out, then what was held and is newer."""
         with self._guard:
-            self.floor = floor
             self._held = False
-            self._waiting().begin(first, floor)
+            self.floor = self._waiting().begin(first, floor)
             self._backlog = self._backlog or None
         self.notify()
 
