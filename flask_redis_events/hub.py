@@ -15,7 +15,7 @@ from typing import Any
 from . import endings
 from .broker import Broker
 from .channels import Channel
-from .clients import Outcomes, Owner, Registry, Shared, Subscription, Ticker, Timed
+from .clients import Outcomes, Owner, Registry, Shared, Subscription, Ticker
 from .concurrency import Deadline, jitter
 from .endings import Ending
 from .pool import Pool
@@ -41,8 +41,8 @@ class Hub:
         self.pool = Pool()
         #: What callbacks made of the last messages.
         self.outcomes = Outcomes()
-        #: Code that several clients share, by key.
-        self.shared: Shared[Any] = Shared()
+        #: Groups of clients that share a producer, by key.
+        self.shared = Shared()
         self.draining = False
         # Guards the registry, the sequence and the clients: a fan-out and a join exclude each
         # other.
@@ -112,7 +112,7 @@ class Hub:
         with self._lock:
             self._clients.discard(client)
 
-    def keep_time(self, timed: Timed, at: float, *, exact: bool = False) -> None:
+    def keep_time(self, timed: Owner, at: float, *, exact: bool = False) -> None:
         """Call `timed.tick` at a moment of the monotonic clock; see `Ticker.add`."""
         self._ticker.add(timed, at, exact=exact)
 
@@ -144,12 +144,17 @@ class Hub:
         with self._lock:
             self._reader.unsubscribe(self._registry.remove(subscription))
 
-    def beat(self, client: Subscription, source: Subscription) -> None:
-        """Send a heartbeat to an idle client, with the position that its source has come to."""
+    def progress(self, inbox: Subscription, reached: Position | None) -> Position | None:
+        """Return how far an inbox has come whose messages have gone out up to `reached`."""
+        with self._lock:
+            return newest(self.position, reached) if inbox.idle else reached
+
+    def beat(self, client: Subscription, inbox: Any) -> None:
+        """Send a heartbeat to an idle client, with the position that its inbox has come to."""
         # Under the lock: a message delivered in between would be older than the position.
         with self._lock:
-            position = self.position if source.channels and source.idle else None
-            client.beat(newest(position, source.floor) if position else None)
+            position = self.position if inbox.channels and inbox.idle else None
+            client.beat(newest(position, inbox.floor) if position else None)
 
     def _forbid(self, channel: Channel) -> None:
         """Close the clients of a channel that Redis does not let its user hear."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from . import signals
 from .endings import Ending
@@ -29,12 +28,6 @@ class Happening:
     name: str
     reason: str | None = None
     count: int = 1
-
-
-class BackEnd(Protocol):
-    """Counts happenings; must not block."""
-
-    def record(self, happening: Happening) -> None: ...
 
 
 class Metrics:
@@ -65,7 +58,8 @@ class Reports:
 
     def __init__(self, sender: object) -> None:
         self.metrics = Metrics()
-        self.back_ends: list[BackEnd] = [self.metrics]
+        #: Functions that are told of every happening; they must not block.
+        self.back_ends: list[Callable[[Happening], None]] = [self.metrics.record]
         self._sender = sender
         #: Whether the log has been told that there is no connection.
         self._away = False
@@ -75,7 +69,7 @@ class Reports:
         happening = Happening(name, reason, count)
         for back_end in self.back_ends:
             try:
-                back_end.record(happening)
+                back_end(happening)
             except Exception:
                 # Counting must not keep a message from the next client.
                 log.exception("A metrics back end failed.")

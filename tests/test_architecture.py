@@ -30,7 +30,7 @@ LADDER = [
     *("reader.reader", "reader.probe", "reader.replays", "reader"),
     *("hub", "listener", "emitter", "application"),
     *("streams.callbacks", "streams.messages", "streams.resume", "streams.source"),
-    *("streams.producer", "streams.pull", "streams.poll", "streams.shared"),
+    *("streams.producer", "streams.pull", "streams.poll", "streams.group"),
     *("streams.opening", "streams.stream", "streams.response", "streams"),
     *("extension", "__init__"),
     *("bench.blocks", "bench.limits", "bench.figures", "bench.progress", "bench.target"),

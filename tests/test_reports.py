@@ -119,7 +119,7 @@ def test_one_call_counts_and_signals_a_happening(reports, report, counted, told)
 def test_every_back_end_records_what_is_counted(reports, report, counted, told):
     """A back end that an application adds records the same happenings as the worker's metrics."""
     other = Metrics()
-    reports.back_ends.append(other)
+    reports.back_ends.append(other.record)
     report(reports)
 
     assert other.snapshot() == counted
@@ -129,12 +129,8 @@ def test_a_back_end_knows_one_dataclass():
     """A happening is a name, a reason where there are several, and a count."""
     recorded: list[Happening] = []
 
-    class BackEnd:
-        def record(self, happening: Happening) -> None:
-            recorded.append(happening)
-
     reports = Reports(SENDER)
-    reports.back_ends = [BackEnd()]
+    reports.back_ends = [recorded.append]
     reports.dropped(7)
 
     assert recorded == [Happening("dropped", None, 7), Happening("reset", "overflow", 1)]
@@ -146,11 +142,10 @@ def test_a_back_end_that_fails_keeps_nothing_from_the_others(reports, caplog):
     A report may come in the midst of a fan-out, which must go on.
     """
 
-    class Failing:
-        def record(self, happening: Happening) -> None:
-            raise FAILURE
+    def fail(happening: Happening) -> None:
+        raise FAILURE
 
-    reports.back_ends.insert(0, Failing())
+    reports.back_ends.insert(0, fail)
     with receiving() as received:
         reports.reset("trimmed")
 

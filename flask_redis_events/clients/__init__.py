@@ -8,6 +8,6 @@ from .owner import Owner
 from .registry import Registry
 from .shared import Shared
 from .subscription import Subscription
-from .ticker import Ticker, Timed
+from .ticker import Ticker
 
-__all__ = ["Audience", "Outcomes", "Owner", "Registry", "Shared", "Subscription", "Ticker", "Timed"]
+__all__ = ["Audience", "Outcomes", "Owner", "Registry", "Shared", "Subscription", "Ticker"]

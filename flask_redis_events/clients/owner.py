@@ -1,4 +1,4 @@
-"""What the owner of a subscription is told."""
+"""What the owner of a subscription is told, by the subscription, the hub and the ticker."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ class Owner:
     def dismiss(self, ending: Ending) -> bool:
         """Ask the client to come back, and end its stream; False if it has ended by now."""
         return False
+
+    def tick(self, now: float) -> float | None:
+        """Do what is due; return when to be called again, or None for never."""
+        return None
 
     def closed(self, ending: Ending) -> None:
         """The subscription was closed; what was accepted may still have to go out."""

@@ -13,9 +13,9 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from .. import concurrency
+from .owner import Owner
 
 log = logging.getLogger("flask_redis_events")
 
@@ -25,13 +25,6 @@ LOOK = 0.25
 REST = 0.005
 
 
-class Timed(Protocol):
-    """What the ticker keeps time for."""
-
-    def tick(self, now: float) -> float | None:
-        """Do what is due, never blocking; return when to be called again, or None for never."""
-
-
 class Ticker:
     """Calls whatever is due when its moment comes, and `look` four times a second."""
 
@@ -39,7 +32,7 @@ class Ticker:
         self._look = look
         # Guards the heap.
         self._lock = threading.Lock()
-        self._due: list[tuple[float, int, Timed]] = []
+        self._due: list[tuple[float, int, Owner]] = []
         self._count = 0
         #: Set when an exact moment comes before the one that is waited for.
         self._sooner = threading.Event()
@@ -53,7 +46,7 @@ class Ticker:
         self._stopped = True
         self._sooner.set()
 
-    def add(self, timed: Timed, at: float, *, exact: bool = False) -> None:
+    def add(self, timed: Owner, at: float, *, exact: bool = False) -> None:
         """Call `timed.tick` at a moment of the monotonic clock, or up to `LOOK` seconds later."""
         if not exact:
             at = math.ceil(at / LOOK) * LOOK
@@ -104,7 +97,7 @@ class Ticker:
                 self.add(timed, max(again, now + LOOK))
             turn.maybe_rest()
 
-    def _call(self, timed: Timed, now: float) -> float | None:
+    def _call(self, timed: Owner, now: float) -> float | None:
         try:
             return timed.tick(now)
         except Exception:

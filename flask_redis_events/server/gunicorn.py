@@ -118,7 +118,7 @@ class Takeover:
         # Nothing but the hub writes from here on: not gunicorn the end of the body or a 500, nor a
         # middleware what it would add.
         response.chunked = False
-        response.sock = _Nowhere()
+        response.sock = _NOWHERE
         response.force_close()
         # On the request, because a middleware may copy the environ, and gunicorn makes a new
         # response for the error of a middleware.
@@ -167,10 +167,8 @@ class Takeover:
             worker.log.exception("A logger or post_request hook failed.")
 
 
-class _Nowhere:
-    """A socket that takes everything, and sends nothing."""
-
-    def sendall(self, data: bytes) -> None: ...
+#: A socket that takes everything, and sends nothing.
+_NOWHERE = SimpleNamespace(sendall=lambda data: None)
 
 
 def _postpone_reports(worker: Any) -> None:

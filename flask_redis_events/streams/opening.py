@@ -32,7 +32,7 @@ def find_beginning(
 ) -> Generator[bytes, None, Beginning | None]:
     """Yield a comment now and then; return where to begin, or None if the stream is over."""
     source.open()
-    client, inbox, channels = source.client, source.inbox, source.channels
+    client, inbox, channels = source.target, source.inbox, source.channels
     if not channels:
         return Beginning()
     answer: list[Beginning | Exception] = []

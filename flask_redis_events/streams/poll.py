@@ -1,7 +1,4 @@
-"""`serverEvent()`: a function that is called again and again, and what it returns is sent.
-
-A poll is a producer with a clock in place of an inbox.
-"""
+"""`serverEvent()`: a function that is called again and again, and what it returns is sent."""
 
 from __future__ import annotations
 
@@ -9,46 +6,30 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .. import concurrency, endings
-from ..clients import Audience, Subscription
+from .. import concurrency
 from ..hub import Hub
-from ..wire import Batch, Message, Position, control
+from ..wire import Batch, Message, Position
 from .callbacks import Runner, StreamEvent
-from .source import Source
+from .producer import Producer
 
 OnPoll = Callable[[StreamEvent], Any]
 
+#: Seconds after which the ticker asks again whether a poll is still wanted.
+LOOK = 30.0
 
-class Poll(Source):
-    """Calls `function` at once and then every `interval` seconds, for one client alone."""
 
-    __slots__ = ("_due", "_function", "_interval", "_made", "_runner", "_scheduled", "_target")
+class Poll(Producer):
+    """A producer with a clock in place of an inbox: calls `function` every `interval` seconds."""
+
+    __slots__ = ("_due", "_function", "_interval")
 
     def __init__(
-        self,
-        hub: Hub,
-        runner: Runner,
-        function: OnPoll,
-        interval: float,
-        *,
-        client: Subscription,
-        target: Subscription | Audience | None = None,
+        self, hub: Hub, runner: Runner, target: Any, function: OnPoll, interval: float
     ) -> None:
-        super().__init__(hub, client, client)
-        self._runner = runner
+        super().__init__(hub, runner, target, target)
         self._function = function
         self._interval = interval
-        self._target = target or client
         self._due = 0.0
-        #: Whether the pool will work for it, or does.
-        self._scheduled = False
-        #: What the function returned, to be sent.
-        self._made: Batch | None = None
-
-    @property
-    def over(self) -> bool:
-        """Whether the function is called no more."""
-        return self.client.closed is not None
 
     def open(self) -> None:
         """There is nothing to listen to."""
@@ -60,22 +41,17 @@ class Poll(Source):
     def leave(self) -> None:
         """There was nothing to listen to."""
 
-    def schedule(self) -> None:
-        """See to it that somebody calls the function."""
-        if not concurrency.patched():
-            self.client.notify()
-        elif not self._scheduled:
-            self._scheduled = True
-            self.hub.pool.add(self)
-
     def tick(self, now: float) -> float | None:
-        """It is time: the ticker calls this."""
-        self.schedule()
+        """Call the function, if it is time: the ticker calls this."""
+        if self.has_work:
+            self.schedule()
+        else:
+            self._keep_time()
         return None
 
     @property
     def has_work(self) -> bool:
-        return not self.over and time.monotonic() >= self._due
+        return self.target.closed is None and time.monotonic() >= self._due
 
     @property
     def seconds_left(self) -> float:
@@ -85,21 +61,23 @@ class Poll(Source):
         due = self.has_work
         try:
             # A client that does not read is not called for: its next value is as good as this one.
-            if due and self.client.has_room:
+            if due and self.target.has_room:
                 frames = self._runner.call(self._function, self._runner.event)
-                self._made = Batch([Message("", frames)]) if frames else None
+                self._made = [Batch([Message("", frames)])] if frames else []
         finally:
             self._scheduled = due
         return due
 
     def send(self) -> bool:
-        made, self._made = self._made, None
-        if made is not None:
-            self._target.offer(made)
+        self._flush()
         self._due = max(self._due + self._interval, time.monotonic())
-        if self._runner.ended:
-            self._target.close(endings.ENDED, last=control.end(None))
-        elif not self.over and concurrency.patched():
-            self.hub.keep_time(self, self._due, exact=True)
         self._scheduled = False
+        if self._runner.ended:
+            self._end(None)
+        else:
+            self._keep_time()
         return False
+
+    def _keep_time(self) -> None:
+        if self.target.closed is None and concurrency.patched():
+            self.hub.keep_time(self, min(self._due, time.monotonic() + LOOK), exact=True)

@@ -1,22 +1,22 @@
-"""A callback for each message, between the channels and a client.
+"""Application code that fills streams: the base of every kind, and a callback for each message.
 
-A producer has an inbox that listens to the channels, calls the callback for what arrives, and
-offers what that makes to its target: one client, or with `shared=True` an audience of them.  Under
+A producer stands between an inbox, which listens to the channels, and a target: the one client of a
+stream, or with `shared=True` a group of clients.  It works in two steps: make, then send.  Under
 gevent the hub's pool works for all producers, so that an idle one holds no greenlet; under threads
 the stream's own thread does.
 
-A producer for one client works in step with that client: while the client's backlog is half full,
-messages wait in the inbox, where the overflow policy acts on them, as messages have ids and keys.
+A producer works in step with its client: while the client's backlog is half full, messages wait in
+the inbox, where the overflow policy acts on them, as messages have ids and keys.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .. import concurrency, endings
-from ..clients import Audience, Subscription
 from ..concurrency import TURN
 from ..endings import Ending
 from ..exceptions import SubscriptionClosed
@@ -24,61 +24,123 @@ from ..hub import Hub
 from ..wire import Batch, Message, Position, control
 from ..wire.control import Loss
 from .callbacks import Runner, StreamEvent
-from .source import Source, joined
+from .source import Source
 
 OnMessage = Callable[[str, Any, StreamEvent], Any]
 
+#: Bytes that application code makes before they are sent, at most.
+PART = 64 * 1024
+
 
 class Producer(Source):
-    """Calls a callback for each message, and sends one client what the callback makes."""
+    """Application code that makes what its target is sent."""
 
-    #: Seconds of one part: half of the pool's turn, so that a flooded client lets a quiet one run.
-    _turn = TURN / 2
+    __slots__ = ("_made", "_runner", "_scheduled")
 
-    __slots__ = (
-        "_begun",
-        "_callback",
-        "_made",
-        "_numbered",
-        "_position",
-        "_runner",
-        "_scheduled",
-        "_target",
-        "_todo",
-    )
-
-    def __init__(
-        self,
-        hub: Hub,
-        runner: Runner,
-        callback: OnMessage,
-        *,
-        client: Subscription,
-        inbox: Subscription,
-        target: Subscription | Audience | None = None,
-    ) -> None:
-        super().__init__(hub, client, inbox)
-        inbox.owner = self
+    def __init__(self, hub: Hub, runner: Runner, target: Any, inbox: Any) -> None:
+        super().__init__(hub, target, inbox)
+        if inbox is not target:
+            inbox.owner = self
         self._runner = runner
-        self._callback = callback
-        self._target = target or client
-        self._numbered = inbox.numbered
-        self._begun = False
         #: Whether the pool will work for it, or does.
         self._scheduled = False
-        #: What was taken from the inbox: messages, and control frames as batches.
-        self._todo: Iterator[Message | Batch] | None = None
-        #: What was made of it, and is to be sent.
+        #: What was made, and is to be sent.
         self._made: list[Batch] = []
-        #: How far the callback has come.
-        self._position: Position | None = None
 
     # -- what a stream asks of its source ----------------------------------------------------------
 
     def open(self) -> None:
         # Until the stream has begun, its own thread waits for what happens to the inbox.
-        self.inbox.wake = self.client.notify
+        self.inbox.wake = self.target.notify
         super().open()
+
+    def client_closed(self, ending: Ending) -> None:
+        self.inbox.close(ending)
+
+    # -- what the inbox tells its owner ------------------------------------------------------------
+
+    def dropped(self, count: int) -> None:
+        self.hub.reports.dropped(count)
+
+    # -- the work ----------------------------------------------------------------------------------
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is something to make; asked under threads."""
+        return False
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the producer may rest, if nothing arrives; None: for ever."""
+        return None
+
+    def schedule(self) -> None:
+        """See to it that somebody works for this producer."""
+        if not concurrency.patched():
+            self.target.notify()
+        elif not self._scheduled:
+            self._scheduled = True
+            self.hub.pool.add(self)
+
+    def work(self) -> bool:
+        """Make a part of what there is to make; say whether it is to be sent."""
+        raise NotImplementedError
+
+    def send(self) -> bool:
+        """Send what was made; say whether there is more to make."""
+        raise NotImplementedError
+
+    def fail(self) -> None:
+        """End the client, because the work cannot go on; it may come back."""
+        self.target.close(endings.FAILED, last=self.hub.farewell(endings.FAILED))
+
+    @property
+    def _part(self) -> int:
+        """Bytes to make before they are sent: a client that has room takes so many."""
+        return min(PART, int(self.target.limit // 2))
+
+    def _flush(self) -> None:
+        """Send what was made so far, in as few writes as its control frames allow."""
+        made, self._made = self._made, []
+        for batch in joined(made):
+            if isinstance(batch, Loss):
+                self.target.lose(batch)
+            else:
+                self.target.offer(batch)
+
+    def _end(self, position: Position | None) -> None:
+        """End for good, because the application's code said so."""
+        last = control.end(position if self.target.numbered else None)
+        self.target.close(endings.ENDED, last=last)
+        self.inbox.close(endings.ENDED)
+
+
+class Callback(Producer):
+    """Calls a function for each message, and sends what the function makes of it."""
+
+    __slots__ = ("_begun", "_callback", "_reached", "_todo", "_turn", "position")
+
+    def __init__(
+        self,
+        hub: Hub,
+        runner: Runner,
+        target: Any,
+        inbox: Any,
+        callback: OnMessage,
+        *,
+        turn: float = TURN / 2,
+    ) -> None:
+        super().__init__(hub, runner, target, inbox)
+        self._callback = callback
+        #: Seconds of one part: half of the pool's turn, so that a flooded client lets a quiet one
+        #: run; more where it is written to many clients.
+        self._turn = turn
+        self._begun = False
+        #: What was taken from the inbox: messages, and control frames as batches.
+        self._todo: Iterator[Message | Batch] | None = None
+        #: How far the callback has come, and how far what was sent.
+        self._reached: Position | None = None
+        self.position: Position | None = None
 
     def begin(self, floor: Position | None, history: Iterable[Batch]) -> None:
         self._begun = True
@@ -90,43 +152,27 @@ class Producer(Source):
             return True
         # Nothing waits; or this is asked again, because the process ends.
         first = self.inbox.closed is None
-        return self.client.close(ending, last=last) and first
-
-    def client_closed(self, ending: Ending) -> None:
-        self.inbox.close(ending)
+        return super().close(ending, last) and first
 
     def client_drained(self) -> None:
         if self._begun:
             self.schedule()
 
-    # -- what the inbox tells its owner ------------------------------------------------------------
-
     def closed(self, ending: Ending) -> None:
         # What is readable ends the target when all before it has been made.
         if not ending.readable or not self._begun:
-            self._target.close(ending, last=self.hub.farewell(ending))
-
-    def dropped(self, count: int) -> None:
-        self.hub.reports.dropped(count)
-
-    # -- the work ----------------------------------------------------------------------------------
-
-    def schedule(self) -> None:
-        """See to it that somebody works for this producer."""
-        if not concurrency.patched():
-            self.client.notify()
-        elif not self._scheduled:
-            self._scheduled = True
-            self.hub.pool.add(self)
+            self.target.close(ending, last=self.hub.farewell(ending))
 
     @property
     def has_work(self) -> bool:
-        return (self._todo is not None or self.inbox.has_news) and self.client.has_room
+        waits = self._todo is not None or self.inbox.has_news
+        return bool(waits and self.target.has_room)
 
     def work(self) -> bool:
         made = False
         try:
-            made = self._begun and self._is_wanted and self._take()
+            made = self._begun and self.target.closed is None and self.target.has_room
+            made = made and self._take()
             if made:
                 self._make()
         finally:
@@ -134,20 +180,24 @@ class Producer(Source):
         return made
 
     def send(self) -> bool:
-        made, self._made = self._made, []
-        for batch in made:
-            self._pass_on(batch)
+        # First the position: a client that joins a group in the midst of this begins after it.
+        self.position = self._reached or self.position
+        self._flush()
         if self._runner.ended:
-            self._end()
+            self._end(self.position)
         elif self._todo is None:
             self.inbox.commit()
         self._scheduled = self._todo is not None or self.inbox.has_news
         return self._scheduled
 
-    @property
-    def _is_wanted(self) -> bool:
-        """Whether the target takes what is made now."""
-        return self.client.closed is None and self.client.has_room
+    def render(self, messages: Iterable[Message], runner: Runner) -> Batch:
+        """Make of messages what the callback makes of them, for one member of a group alone."""
+        made: list[Message] = []
+        for message in messages:
+            if not runner.ended:
+                rendered = runner.render(self._callback, message, numbered=self.target.numbered)
+                made += rendered.messages
+        return Batch(made)
 
     def _take(self) -> bool:
         """Take what has come, if there is nothing to do yet; say whether there is."""
@@ -155,8 +205,7 @@ class Producer(Source):
             try:
                 batches = self.inbox.take(0)
             except SubscriptionClosed:
-                assert self.inbox.closed is not None
-                self._target.close(self.inbox.closed)
+                self.target.close(self.inbox.closed)
                 return False
             if not batches:
                 return False
@@ -167,35 +216,34 @@ class Producer(Source):
         """Call the callback for what there is to do, until the turn is over."""
         assert self._todo is not None
         until = time.monotonic() + self._turn
-        part: list[Batch] = []
+        numbered, part = self.target.numbered, self._part
         size = 0
         for item in self._todo:
             if isinstance(item, Batch):
                 # It is not for the callback: a `reset`, a farewell.
-                self._made += [*joined(part), item]
-                part = []
+                self._made.append(item)
                 if isinstance(item, Loss):
-                    self._position = item.restart or self._position
+                    self._reached = item.restart or self._reached
                 continue
-            self._position = item.id or self._position
-            made = self._runner.render(self._callback, item, numbered=self._numbered)
+            self._reached = item.id or self._reached
+            made = self._runner.render(self._callback, item, numbered=numbered)
             if made.size:
-                part.append(made)
+                self._made.append(made)
                 size += made.size
-            if self._runner.ended or size >= self._part or time.monotonic() >= until:
+            if self._runner.ended or size >= part or time.monotonic() >= until:
                 break
         else:
             self._todo = None
-        self._made += joined(part)
 
-    def _pass_on(self, batch: Batch) -> None:
-        if isinstance(batch, Loss):
-            self._target.lose(batch)
-        else:
-            self._target.offer(batch)
 
-    def _end(self) -> None:
-        """End for good, because the callback said so."""
-        last = control.end(self._position if self._numbered else None)
-        self._target.close(endings.ENDED, last=last)
-        self.inbox.close(endings.ENDED)
+def joined(made: list[Batch]) -> list[Batch]:
+    """Join neighbouring batches of messages; one alone shares its bytes with other clients."""
+    if len(made) < 2:
+        return made
+    result: list[Batch] = []
+    for messages, run in itertools.groupby(made, lambda batch: bool(batch.messages)):
+        batches = list(run)
+        if messages and len(batches) > 1:
+            batches = [Batch([message for batch in batches for message in batch.messages])]
+        result += batches
+    return result

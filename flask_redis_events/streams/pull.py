@@ -13,57 +13,44 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
-from .. import concurrency, endings
+from .. import concurrency
 from ..clients import Subscription
 from ..endings import Ending
 from ..hub import Hub
-from ..wire import Batch, Message, Position, control
+from ..wire import Batch, Message, Position
 from .callbacks import Runner
 from .messages import Messages
-from .source import Source, joined
+from .producer import Producer
 
 
-class Pull(Source):
+class Pull(Producer):
     """A generator function that makes what one client is sent."""
 
-    __slots__ = ("_function", "_made", "_messages", "_room", "_runner", "_scheduled", "_size")
+    __slots__ = ("_function", "_messages", "_room", "_size")
 
     def __init__(
         self,
         hub: Hub,
         runner: Runner,
-        function: Callable[[Messages], Generator[Any, None, None]],
-        *,
-        client: Subscription,
+        target: Subscription,
         inbox: Subscription,
+        function: Callable[[Messages], Generator[Any, None, None]],
     ) -> None:
-        super().__init__(hub, client, inbox)
-        inbox.owner = self
-        self._runner = runner
+        super().__init__(hub, runner, target, inbox)
         self._function = function
         #: Set when the client has room, or is closed; made when the generator waits for that.
         self._room: threading.Event | None = None
-        #: What was made and is to be sent, and how many bytes that is.
-        self._made: list[Batch] = []
+        #: How many bytes were made and are to be sent.
         self._size = 0
         # One for all attempts: what it has taken from the inbox is not lost with a generator.
         self._messages = Messages(runner.app, inbox, self._pass_on)
-        #: Whether the pool will send it.
-        self._scheduled = False
-
-    # -- what a stream asks of its source ----------------------------------------------------------
-
-    def open(self) -> None:
-        # Until the stream has begun, its own thread waits for what happens to the inbox.
-        self.inbox.wake = self.client.notify
-        super().open()
 
     def begin(self, floor: Position | None, history: Iterable[Batch]) -> None:
-        self.inbox.start(floor, history)
+        super().begin(floor, history)
         concurrency.spawn("pull", self._run)
 
     def client_closed(self, ending: Ending) -> None:
-        self.inbox.close(ending)
+        super().client_closed(ending)
         self.client_drained()
 
     def client_drained(self) -> None:
@@ -71,20 +58,15 @@ class Pull(Source):
         if room is not None:
             room.set()
 
-    # -- what the inbox tells its owner ------------------------------------------------------------
-
     def closed(self, ending: Ending) -> None:
         # A generator that falls behind ends as a client does: it resumes, and misses nothing.
-        self.client.close(ending, last=self.hub.farewell(ending))
-
-    def dropped(self, count: int) -> None:
-        self.hub.reports.dropped(count)
+        self.target.close(ending, last=self.hub.farewell(ending))
 
     # -- the generator -----------------------------------------------------------------------------
 
     def _run(self) -> None:
         messages = self._messages
-        while self.client.closed is None:
+        while self.target.closed is None:
             taken = messages.taken
             generator = None
             try:
@@ -100,8 +82,7 @@ class Pull(Source):
                     # It fails before it takes anything, and would for ever.
                     self.fail()
             else:
-                last = control.end(messages.position if self.client.numbered else None)
-                self.client.close(endings.ENDED, last=last)
+                self._end(messages.position)
             finally:
                 if generator is not None:
                     self._put_away(messages, generator)
@@ -123,7 +104,7 @@ class Pull(Source):
         """Send what the generator yields, until it ends or the stream does."""
         turn = concurrency.Turn()
         try:
-            while self.client.closed is None and not self._runner.ended:
+            while self.target.closed is None and not self._runner.ended:
                 turn.maybe_rest()
                 messages.enter()
                 try:
@@ -135,7 +116,11 @@ class Pull(Source):
                     self._made.append(made)
                     self._size += made.size
                 messages.answered = messages.taken
-                self._schedule()
+                if not concurrency.patched() or self._size >= self._part:
+                    self._flush()
+                else:
+                    # Together with what others make, as one send after the other costs more.
+                    self.schedule()
                 if self._client_waits:
                     messages.leave()
                     self._wait_for_room()
@@ -144,20 +129,12 @@ class Pull(Source):
             self._flush()
 
     def _outcome(self, value: Any, messages: Messages) -> Batch:
-        last, numbered = messages.last, self.client.numbered
+        last, numbered = messages.last, self.target.numbered
         if last is not None and last.id == messages.position:
             return self._runner.outcome(value, last, numbered=numbered)
         position = messages.position if numbered else None
         frames = self._runner.frames(value, position=position)
         return Batch([Message("", frames)] if frames else ())
-
-    def _schedule(self) -> None:
-        """Send soon, together with what others make, as one send after the other costs more."""
-        if not concurrency.patched() or self._size >= self._part:
-            self._flush()
-        elif not self._scheduled:
-            self._scheduled = True
-            self.hub.pool.add(self)
 
     def work(self) -> bool:
         return self._scheduled
@@ -168,18 +145,16 @@ class Pull(Source):
         return False
 
     def _flush(self) -> None:
-        """Send what was made so far."""
-        made, self._made, self._size = self._made, [], 0
-        for batch in joined(made):
-            self.client.offer(batch)
+        super()._flush()
+        self._size = 0
         if self._messages.settled:
             # Otherwise a heartbeat could move the position past what the generator still gathers.
             self.inbox.commit()
 
     def _pass_on(self, frame: Batch) -> None:
         """Send what is not for the generator: a `reset`."""
+        self._made.append(frame)
         self._flush()
-        self.client.offer(frame)
 
     def _wait_for_room(self) -> None:
         while self._client_waits:
@@ -190,4 +165,4 @@ class Pull(Source):
 
     @property
     def _client_waits(self) -> bool:
-        return self.client.closed is None and not self.client.has_room
+        return self.target.closed is None and not self.target.has_room

@@ -11,7 +11,7 @@ from .. import options
 from ..application import Application
 from ..channels import Channel
 from ..clients import Subscription
-from ..concurrency import jitter
+from ..concurrency import TURN, jitter
 from ..endings import Ending
 from ..exceptions import ConfigError
 from ..hub import Hub
@@ -19,10 +19,10 @@ from ..options import Options
 from ..server import ClientSocket, Takeover
 from ..wire import Form, control
 from .callbacks import Runner, StreamEvent, check_function, is_generator
+from .group import Group, Member
 from .poll import OnPoll, Poll
-from .producer import OnMessage, Producer
+from .producer import Callback, OnMessage
 from .pull import Pull
-from .shared import Member, SharedPoll, SharedProducer
 from .source import Source
 from .stream import Stream
 
@@ -51,12 +51,10 @@ def channel_stream(
         client = subscription(channels)
         source = Source(hub, client, client)
     elif chosen.shared:
-        client = subscription()
-        source = _shared(hub, runner, client, channels, callback, chosen)
+        source = _shared(hub, runner, subscription(), channels, callback, chosen)
     else:
-        kind = Pull if is_generator(callback) else Producer
-        client, inbox = subscription(held=False), subscription(channels)
-        source = kind(hub, runner, callback, client=client, inbox=inbox)
+        kind = Pull if is_generator(callback) else Callback
+        source = kind(hub, runner, subscription(held=False), subscription(channels), callback)
     return _respond(hub, runner, source, chosen)
 
 
@@ -71,16 +69,19 @@ def _shared(
     if is_generator(callback):
         raise ConfigError("A generator function cannot be shared: it waits for one client.")
 
-    def make() -> SharedProducer:
+    def make(group: Group) -> Callback:
         # If the callback is too slow for its channels, all members are told what is missing.
         inbox = Subscription(
             channels, limit=chosen.buffer, overflow="drop", held=True, numbered=client.numbered
         )
         own = _runner(runner.app, hub, StreamEvent(runner.event.channels, None))
-        return SharedProducer(hub, own, callback, inbox=inbox)
+        return Callback(hub, own, group, inbox, callback, turn=TURN * 4)
+
+    def make_group() -> Group:
+        return Group(hub, make, numbered=client.numbered)
 
     key = (_key("callback"), frozenset(channels), chosen.history)
-    return Member(hub, runner, client, key=key, make=make)
+    return Member(hub, runner, client, key=key, make=make_group)
 
 
 def poll_stream(app: Application, function: OnPoll, given: Mapping[str, Any]) -> Response:
@@ -90,15 +91,18 @@ def poll_stream(app: Application, function: OnPoll, given: Mapping[str, Any]) ->
     runner = _runner(app.app, hub, _event([request.path]))
     client = Subscription(limit=chosen.buffer, overflow=chosen.overflow, numbered=False)
 
-    def make() -> SharedPoll:
-        own = _runner(runner.app, hub, runner.event)
-        return SharedPoll(hub, own, function, chosen.interval)
+    def make(target: Any) -> Poll:
+        own = runner if target is client else _runner(runner.app, hub, runner.event)
+        return Poll(hub, own, target, function, chosen.interval)
+
+    def make_group() -> Group:
+        return Group(hub, make, numbered=False)
 
     source: Source
     if chosen.shared:
-        source = Member(hub, runner, client, key=_key("poll"), make=make)
+        source = Member(hub, runner, client, key=_key("poll"), make=make_group)
     else:
-        source = Poll(hub, runner, function, chosen.interval, client=client)
+        source = make(client)
     return _respond(hub, runner, source, chosen)
 
 

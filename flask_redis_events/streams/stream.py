@@ -24,6 +24,7 @@ from ..server import ClientSocket, SocketWriter, Takeover
 from ..wire import Form, control
 from .callbacks import Runner
 from .opening import find_beginning
+from .producer import Producer
 from .source import Source
 
 
@@ -60,7 +61,7 @@ class Stream(Owner):
         self.runner = runner
         self.source = source
         self.options = options
-        self.client: Subscription = source.client
+        self.client: Subscription = source.target
         #: What may take the response over from gunicorn, where that is the server.
         self.takeover: Takeover | None = None
         self._socket = socket
@@ -154,11 +155,15 @@ class Stream(Owner):
     def _forward(self) -> Iterator[bytes]:
         """Yield one chunk for all that came together, again and again."""
         client, source, form = self.client, self.source, Form(self.client.numbered)
-        # Under threads, this one does the source's work, too.
-        work = None if concurrency.patched() else source
+        # Under threads, this one works for the producer, too.
+        producer = source if isinstance(source, Producer) and not concurrency.patched() else None
+
+        def has_news() -> bool:
+            return client.has_news or (producer is not None and producer.has_work)
+
         while True:
-            if work is None or not (work.work() and work.send()):
-                client.wait(self._has_news, None if work is None else work.seconds_left)
+            if producer is None or not (producer.work() and producer.send()):
+                client.wait(has_news, None if producer is None else producer.seconds_left)
             batches = client.take(0)
             chunk = b"".join([batch.encode(form) for batch in batches])
             if chunk:
@@ -166,9 +171,6 @@ class Stream(Owner):
                     client.active_at = time.monotonic()
                 yield chunk
             client.commit()
-
-    def _has_news(self) -> bool:
-        return self.client.has_news or (not concurrency.patched() and self.source.has_work)
 
     def _hand_off(self) -> bool:
         """Let the hub write the client's socket from here on, if the server can do without it."""
@@ -264,7 +266,7 @@ class Stream(Owner):
             return now + FAREWELL
         if now - self.client.active_at >= self.options.heartbeat * 0.7:
             self.client.active_at = now
-            self.hub.beat(self.client, self.source.progress)
+            self.source.beat()
         return now + self._next_tick()
 
     def _keep_time(self) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from flask_redis_events import concurrency
-from flask_redis_events.clients import Ticker, ticker
+from flask_redis_events.clients import Owner, Ticker, ticker
 from flask_redis_events.clients.ticker import LOOK
 from flask_redis_events.concurrency import Deadline
 from tests.support.waiting import wait_until
 
 
-class Alarm:
+class Alarm(Owner):
     """Remembers when it was called, and says when to be called again."""
 
     def __init__(self, again: Callable[[float], float | None] = lambda now: None) -> None:

@@ -83,7 +83,7 @@ def test_false_ends_it_for_all(start: Start, kind: str):
 
 @KINDS
 def test_it_has_heartbeats_and_drains(start: Start, kind: str):
-    """Shared streams send heartbeats with the relay's position, and drain."""
+    """Shared streams send heartbeats with the group's position, and drain."""
     app = start(kind, env={"HEARTBEAT": "0.4"})
     with app.ready("/once/x") as client:
         id = app.emit("x", "skip")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from flask_redis_events import endings
-from flask_redis_events.streams.producer import Producer
+from flask_redis_events.streams.producer import Callback
 from flask_redis_events.wire import Batch, Position, control
 from flask_redis_events.wire.control import Loss
 from tests.streams.scene import Scene
 from tests.support.factories import batch, message
 
 
-def start(scene: Scene, callback: Any) -> Producer:
-    source = Producer(scene.hub, scene.runner, callback, client=scene.client, inbox=scene.inbox)
+def start(scene: Scene, callback: Any) -> Callback:
+    source = Callback(scene.hub, scene.runner, scene.client, scene.inbox, callback)
     source.begin(None, ())
     return source
 

@@ -29,7 +29,7 @@ def test_what_a_generator_gathers_keeps_the_cursor_back():
         gathering.set()
         done.wait(5)
 
-    source = Pull(scene.hub, scene.runner, gather, client=scene.client, inbox=scene.inbox)
+    source = Pull(scene.hub, scene.runner, scene.client, scene.inbox, gather)
     source.begin(None, ())
     scene.inbox.offer(Batch([message(1, "a", channel="a")]))
     assert gathering.wait(5)
@@ -51,7 +51,7 @@ def test_a_reset_before_messages_does_not_count_them_as_answered():
         done.wait(5)
         yield "gathered"
 
-    source = Pull(scene.hub, scene.runner, gather, client=scene.client, inbox=scene.inbox)
+    source = Pull(scene.hub, scene.runner, scene.client, scene.inbox, gather)
     source.begin(None, (control.reset("trimmed"), batch(1, 2, channel="a")))
     assert gathering.wait(5)
 
@@ -67,7 +67,7 @@ def test_what_it_has_answered_moves_the_cursor():
     def each(messages: Messages) -> Generator[Any, None, None]:
         yield from messages
 
-    source = Pull(scene.hub, scene.runner, each, client=scene.client, inbox=scene.inbox)
+    source = Pull(scene.hub, scene.runner, scene.client, scene.inbox, each)
     source.begin(None, ())
     scene.inbox.offer(Batch([message(1, "a", channel="a"), message(2, "b", channel="a")]))
     wait_until(lambda: scene.client.has_news)
@@ -87,7 +87,7 @@ def test_it_does_not_run_ahead_of_its_client():
             yielded.append(number)
             yield "x" * 200
 
-    source = Pull(scene.hub, scene.runner, endless, client=scene.client, inbox=scene.inbox)
+    source = Pull(scene.hub, scene.runner, scene.client, scene.inbox, endless)
     scene.client.owner = Draining(source)
     source.begin(None, ())
     wait_until(lambda: not scene.client.has_room)

@@ -1,4 +1,4 @@
-"""A producer that the clients of a stream share."""
+"""The clients that share one producer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from flask import Flask
 from flask_redis_events import RedisEvents, endings
 from flask_redis_events.clients import Subscription
 from flask_redis_events.streams.callbacks import Runner, StreamEvent
-from flask_redis_events.streams.shared import SharedProducer
+from flask_redis_events.streams.group import Group
+from flask_redis_events.streams.producer import Callback
 from flask_redis_events.wire import Batch, Position
 from flask_redis_events.wire.control import Loss
 from flask_redis_events.wire.sse import decode, encode
@@ -38,8 +39,13 @@ class Scene:
             outcomes=self.hub.outcomes,
         )
         inbox = Subscription(channels("a"), limit=2000, overflow="drop", held=True)
-        self.producer = SharedProducer(self.hub, self.runner, self.callback, inbox=inbox)
-        self.producer.start()
+        self.group = Group(
+            self.hub,
+            lambda group: Callback(self.hub, self.runner, group, inbox, self.callback),
+            numbered=True,
+        )
+        self.inbox = inbox
+        self.group.start()
 
     def callback(self, channel: str, message: Any, event: StreamEvent) -> Any:
         self.called.append(message)
@@ -49,7 +55,7 @@ class Scene:
     def join(self, position: Position | None = None) -> Subscription:
         """Return a member that begins where the producer is, or further, as history brought it."""
         member = Subscription(held=True)
-        self.producer.join(member)
+        self.group.join(member)
         assert went_live(member)
         member.start(position or member.floor)
         return member
@@ -71,7 +77,7 @@ def scene() -> Iterator[Scene]:
     scene = Scene()
     yield scene
     scene.gate.set()
-    scene.producer.stop()
+    scene.group.stop()
     scene.hub.close()
 
 
@@ -100,10 +106,11 @@ def test_a_clock_that_went_back_is_told_in_order(scene):
     scene.emit('"b"')
     scene.emit('"c"')
     restart = Position(first.ms - 1000)
-    scene.producer.inbox.lose(Loss("rolled back", first, restart=restart))
-    scene.producer.inbox.offer(Batch([message(restart.ms + 1, "n", channel="a")]))
+    scene.hub._reader.sequence.position = restart
+    scene.inbox.lose(Loss("rolled back", first, restart=restart))
+    scene.inbox.offer(Batch([message(restart.ms + 1, "n", channel="a")]))
     scene.gate.set()
-    wait_until(lambda: scene.called[-1] == "n" and not scene.producer.inbox.has_news)
+    wait_until(lambda: scene.called[-1] == "n" and not scene.inbox.has_news)
 
     got: list[str] = []
     wait_until(lambda: len(got.__iadd__(scene.got(member))) == 5)
@@ -114,9 +121,37 @@ def test_a_clock_that_went_back_is_told_in_order(scene):
 
 def test_who_comes_as_it_ends_comes_again(scene):
     """A producer that is over has nothing for a newcomer, who finds another one next time."""
-    scene.runner.ended = True
+    scene.group.close(endings.ENDED)
     member = Subscription(held=True)
-    scene.producer.join(member)
+    scene.group.join(member)
 
     assert member.closed is endings.REPLACED
+    assert scene.got(member) == ["reconnect"]
+
+
+def test_a_quiet_group_begins_where_the_worker_is(scene):
+    """Other channels move the worker's position; an older one could be past the TTL already."""
+    scene.gate.set()
+    scene.join()
+    old = scene.emit('"a"')
+    wait_until(lambda: scene.called and scene.inbox.idle)
+    other = Subscription(channels("b"))
+    scene.hub.listen(other)
+    wait_until(lambda: other.live)
+    newer = scene.hub.broker.publish("b", encode('"b"'))
+    wait_until(lambda: scene.hub.position == newer)
+
+    assert old < newer
+    assert scene.join().floor == newer
+
+
+def test_a_held_member_is_told_why_the_group_ends(scene):
+    """A member that still looks for its beginning gets the farewell, too."""
+    member = Subscription(held=True)
+    scene.group.join(member)
+    farewell = scene.hub.farewell(endings.FORBIDDEN)
+    scene.inbox.close(endings.FORBIDDEN, last=farewell)
+    wait_until(lambda: member.closed)
+
+    assert member.closed is endings.FORBIDDEN
     assert scene.got(member) == ["reconnect"]
