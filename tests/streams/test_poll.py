@@ -66,5 +66,9 @@ def test_a_closed_poll_is_soon_forgotten(monkeypatch):
     left = weakref.ref(function)
     del function
 
-    wait_until(lambda: gc.collect() and left() is None)
+    def forgotten() -> bool:
+        gc.collect()
+        return left() is None
+
+    wait_until(forgotten)
     scene.hub.close()
