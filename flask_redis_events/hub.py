@@ -144,10 +144,12 @@ class Hub:
         with self._lock:
             self._reader.unsubscribe(self._registry.remove(subscription))
 
-    def progress(self, inbox: Subscription, reached: Position | None) -> Position | None:
-        """Return how far an inbox has come whose messages have gone out up to `reached`."""
+    def let_join(self, member: Subscription, inbox: Subscription, reached: Position | None) -> None:
+        """Let a client go live on an inbox whose messages have gone out up to `reached`."""
         with self._lock:
-            return newest(self.position, reached) if inbox.idle else reached
+            position = newest(self.position, reached) if inbox.idle else reached
+            lags = position and self._reader.sequence.tail.lags(inbox.channels, position)
+            member.go_live(position, subscribed_at=inbox.subscribed_at if lags else None)
 
     def beat(self, client: Subscription, inbox: Any) -> None:
         """Send a heartbeat to an idle client, with the position that its inbox has come to."""

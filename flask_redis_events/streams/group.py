@@ -124,9 +124,8 @@ class Group:
         # After it has joined: all up to this position was sent before, or reaches the member.
         producer = self.producer
         assert isinstance(producer, Callback)
-        position = self.hub.progress(producer.inbox, producer.position or producer.inbox.floor)
-        asked = producer.inbox.subscribed_at if position == producer.inbox.floor else None
-        member.go_live(position, subscribed_at=asked)
+        reached = producer.position or producer.inbox.floor
+        self.hub.let_join(member, producer.inbox, reached)
 
     def _work(self) -> None:
         while self.closed is None:
