@@ -107,8 +107,12 @@ def poll_stream(app: Application, function: OnPoll, given: Mapping[str, Any]) ->
 
 
 def _event(channels: list[str]) -> StreamEvent:
-    last_event_id = request.headers.get("Last-Event-ID") or request.args.get("last_event_id")
-    return StreamEvent(channels, last_event_id or None)
+    # The newest first: a browser updates the header at each reconnect; a library that may not set
+    # headers puts `lastEventId` behind the URL, where the page may have put `last_event_id` before.
+    header, args = request.headers.get("Last-Event-ID"), request.args
+    return StreamEvent(
+        channels, header or args.get("lastEventId") or args.get("last_event_id") or None
+    )
 
 
 def _runner(app: Flask, hub: Hub, event: StreamEvent) -> Runner:
