@@ -24,16 +24,16 @@ def is_end(last_event_id: str) -> bool:
 
 def ready(position: Position | None, *, retry: float) -> Batch:
     """The first frame: from here on nothing is missed.  `retry` is in seconds."""
-    data = {"id": str(position)} if position else {}
-    return _control("ready", data, position, retry=retry)
+    return _control("ready", _data(position), position, retry=retry)
 
 
 @functools.lru_cache(maxsize=16)
 def heartbeat(position: Position | None) -> Batch:
-    """The stream is alive; where there is a position, it moves the browser's cursor there."""
-    if position is None:
-        return Batch(control=sse.COMMENT)
-    return _control("heartbeat", {"id": str(position)}, position)
+    """The stream is alive; where there is a position, it moves the browser's cursor there.
+
+    Without a position it is named, too, because JavaScript cannot see a comment.
+    """
+    return _control("heartbeat", _data(position), position)
 
 
 class Loss(Batch):
@@ -75,6 +75,10 @@ def end(position: Position | None) -> Batch:
     """The stream is over for good; the id is marked, so that the browser can be told to stop."""
     id = f"{position}.{END_MARK}" if position else END_MARK
     return Batch(control=sse.encode("{}", event="end", id=id))
+
+
+def _data(position: Position | None) -> dict[str, str]:
+    return {"id": str(position)} if position else {}
 
 
 def _control(

@@ -213,12 +213,12 @@ def test_a_heartbeat_moves_no_cursor_back():
     assert subscription.take(0)[0].position == Position(9)
 
 
-def test_a_client_without_ids_gets_a_comment():
-    """Where there is no position to move, the heartbeat is a comment without a blank line."""
+def test_a_client_without_ids_gets_a_heartbeat_without_one():
+    """Where there is no position to move, the heartbeat has a name and no id."""
     subscription = Subscription(numbered=False)
     subscription.beat(Position(5))
 
-    assert sent([subscription.take(0)[0]]) == b":\n"
+    assert sent([subscription.take(0)[0]]) == b"event: heartbeat\ndata: {}\n\n"
 
 
 def test_a_reset_is_judged_by_the_clients_own_position():

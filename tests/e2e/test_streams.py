@@ -156,14 +156,16 @@ def test_frames_without_ids_keep_no_cursor_back(app, path):
 
 
 def test_without_history_there_are_no_ids(app):
-    """Without history, frames have no id, and the heartbeat is a comment."""
+    """Without history neither messages nor heartbeats have an id."""
     with app.stream("/plain/noids") as client:
         ready = client.next()
         app.emit("noids", {"a": 1})
 
         assert (ready.event, ready.last_event_id) == ("ready", "")
         assert (client.next_data(), client.decoder.last_event_id) == ({"a": 1}, "")
-        client.wait_for_bytes(lambda body: b"\n:\n" in body)
+        heartbeat = client.next()
+        assert (heartbeat.event, heartbeat.data) == ("heartbeat", "{}")
+        assert client.decoder.last_event_id == ""
 
 
 def test_a_backlog_comes_first(app):
@@ -324,8 +326,7 @@ def test_what_a_generator_holds_back_is_given_again(app):
     with app.ready("/hold/held") as client:
         ids = app.request("POST", "/emit-many/held", [1, 2, 3])[2]["ids"]
         assert client.next_data() == 1
-        client.wait_for_bytes(lambda body: body.count(b"\n:\n:\n") >= 1)
-
+        assert [client.next().event for _ in range(2)] == ["heartbeat", "heartbeat"]
         assert client.decoder.last_event_id == ids[0]
     with app.ready("/channel/held", last_event_id=ids[0]) as again:
         assert [again.next_data(), again.next_data()] == [2, 3]
@@ -361,9 +362,10 @@ def test_a_shared_poll_has_one_producer(app):
 
 
 def test_an_idle_poll_has_heartbeats(app):
-    """An idle poll sends comments as heartbeats, because it has no position."""
+    """An idle poll sends heartbeats, which have no position."""
     with app.ready("/quiet") as client:
-        client.wait_for_bytes(lambda body: body.endswith(b"\n:\n"))
+        assert [client.next().event for _ in range(2)] == ["heartbeat", "heartbeat"]
+        assert client.decoder.last_event_id == ""
 
 
 def test_a_short_stream_is_opened_again(app):

@@ -112,15 +112,6 @@ class SSEClient:
             if predicate(event):
                 return event
 
-    def wait_for_bytes(
-        self, predicate: Callable[[bytes], object], timeout: float | None = 5
-    ) -> bytes:
-        """Return the body once `predicate` is true of it; it can look for comments, too."""
-        deadline = _deadline(timeout)
-        while not predicate(bytes(self.body)):
-            self._receive(deadline)
-        return bytes(self.body)
-
     def wait_closed(self, timeout: float | None = 5) -> bool:
         """Read to the end; return whether the body ended by its framing, with its last chunk."""
         deadline = _deadline(timeout)
