@@ -26,6 +26,7 @@ class Application:
             prefix=settings.prefix,
             history=settings.history,
             history_ttl=settings.history_ttl,
+            silence_ttl=settings.silence_ttl,
             redis=redis,
             default=getattr(app.json, "default", None),
         )

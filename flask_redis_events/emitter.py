@@ -39,6 +39,7 @@ class Emitter:
         prefix: str = Settings.prefix,
         history: int = Settings.history,
         history_ttl: float = Settings.history_ttl,
+        silence_ttl: float = Settings.silence_ttl,
         redis: object = None,
         default: Callable[[Any], Any] | None = None,
     ) -> None:
@@ -48,6 +49,7 @@ class Emitter:
             prefix=settings.prefix("prefix", prefix),
             history=settings.count("history", history),
             history_ttl=settings.seconds("history_ttl", history_ttl),
+            silence_ttl=settings.seconds("silence_ttl", silence_ttl),
             client=redis,
         )
 
@@ -113,7 +115,7 @@ class Emitter:
             raise FieldError(f"limit= must be a whole number, 1 or more, not {limit!r}.")
         if not self.broker.numbered:
             return []
-        snapshot = self.broker.replay([parsed], after=cursor, last=limit)
+        snapshot = self.broker.replay([parsed], after=cursor, last=limit, limit=limit)
         return [
             HistoricEvent(str(message.id), message.channel, message.event, message.value)
             for message in snapshot.messages[:limit]

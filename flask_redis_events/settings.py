@@ -103,6 +103,8 @@ class Settings:
     history: int = 1000
     #: How long a channel's history outlives its last message.
     history_ttl: float = 300.0
+    #: How long Redis remembers a channel's last id, which proves that the channel was silent since.
+    silence_ttl: float = 86_400.0
     #: How long a stream may be silent before it sends a heartbeat.
     heartbeat: float = 15.0
     #: How long a browser waits before it reconnects.
@@ -140,6 +142,7 @@ CHECKS: dict[str, Callable[[str, object], Any]] = {
     "prefix": prefix,
     "history": count,
     "history_ttl": seconds,
+    "silence_ttl": seconds,
     "heartbeat": seconds,
     "retry": seconds,
     "max_streams": maybe_limit,

@@ -22,7 +22,8 @@ LADDER = [
     *("settings", "options"),
     *("wire.position", "wire.sse", "wire.message", "wire.batch", "wire.control", "wire"),
     *("broker.coverage", "broker.base", "broker.memory"),
-    *("broker.connections", "broker.feed", "broker.redis", "broker"),
+    *("broker.connections", "broker.feed", "broker.calls", "broker.commands", "broker.history"),
+    *("broker.index", "broker.redis", "broker"),
     *("server.client_socket", "server.socket_writer", "server.gunicorn", "server"),
     *("clients.owner", "clients.backlog", "clients.subscription", "clients.audience"),
     *("clients.registry", "clients.shared", "clients.outcomes", "clients.ticker", "clients"),
@@ -39,7 +40,7 @@ LADDER = [
 ]
 
 #: The modules that may import redis-py; the demo may, because it starts its own server.
-REDIS = {"broker.connections", "broker.feed", "broker.redis", "demo"}
+REDIS = {"broker.commands", "broker.connections", "broker.feed", "demo"}
 
 #: Packages that may be missing, or must not be imported before gevent has patched; a function that
 #: uses one imports it.

@@ -59,7 +59,7 @@ def test_check_says_how_long_it_takes(app):
 
 def test_check_without_redis_says_what_to_do(app, monkeypatch):
     """The error names the setting, and does not show the URL's password."""
-    monkeypatch.setattr("flask_redis_events.broker.redis.PATIENCE", 0.1)
+    monkeypatch.setattr("flask_redis_events.broker.commands.PATIENCE", 0.1)
     app = Flask(__name__)
     app.config["REDIS_EVENTS_URL"] = "redis://:secret@127.0.0.1:1/0"
     RedisEvents(app)

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from flask_redis_events import BrokerError, Emitter, FieldError
-from flask_redis_events.broker import redis as redis_broker
+from flask_redis_events.broker import commands
 from flask_redis_events.concurrency import spawn
+from flask_redis_events.wire import Position
+from tests.support.relay import Relay
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
 
@@ -81,24 +83,101 @@ def test_a_lost_answer_does_not_publish_twice(own_redis_server):
     emitter.close()
 
 
-def test_the_first_call_may_arrive_after_its_repetition(own_redis_server):
-    """A first call that arrives after its repetition is recognised, too."""
-    broker = Emitter(own_redis_server.url).broker
-    client = own_redis_server.client()
-    keys = [f"events:{name}" for name in ("clock", "channels", "history:a", "repeated:n")]
-    args = ["a", "events:a", "data: 1\n\n", 1000, 300_000, 1, "", "n"]
-    emitter_script = client.register_script(redis_broker._script("publish"))
-    repeated = emitter_script(keys, [*args, 1])
-    original = emitter_script(keys, [*args, 0])
+def frames(number: int) -> list[tuple[str, bytes]]:
+    return [("a", b"data: %d\n\n" % one) for one in range(number)]
 
-    assert original == repeated
-    assert len(kept(own_redis_server)) == 1
-    broker.close()
+
+def test_a_repetition_is_recognised_whatever_was_emitted_meanwhile(own_redis_server):
+    """The first call is recognised even if history does not hold its event any more."""
+    other = Emitter(own_redis_server.url, history=10)
+    with Relay(own_redis_server.port) as relay:
+        emitter = Emitter(relay.url, history=10)
+        emitter.emit("a", "before")
+        relay.meanwhile = lambda: other.emit_many([("a", number) for number in range(300)])
+        relay.losing = 1
+        id = emitter.emit("a", "once")
+        relay.meanwhile = lambda: None
+        relay.losing = 2
+        again = emitter.emit("a", "twice lost", persist=False)
+        emitter.close()
+    after = other.emit("a", "after")
+    count = own_redis_server.client().xinfo_stream("events:history:a")["entries-added"]
+
+    assert count == 303
+    assert id is not None
+    assert again is not None
+    assert after is not None
+    assert Position.parse(id) < Position.parse(again) < Position.parse(after)
+    other.close()
+
+
+@pytest.mark.parametrize("persist", [True, False])
+def test_many_events_whose_answer_was_lost_are_published_once(own_redis_server, persist):
+    """`emit_many` of more events than a history holds publishes each once, and in order."""
+    subscriber = own_redis_server.client().pubsub(ignore_subscribe_messages=True)
+    subscriber.subscribe("events:a")
+    subscriber.get_message(timeout=1)
+    with Relay(own_redis_server.port) as relay:
+        broker = Emitter(relay.url, history=100).broker
+        broker.publish("a", b"data: first\n\n", persist=persist)
+        relay.losing = 1
+        ids = broker.publish_many(frames(2400), persist=persist)
+        broker.close()
+    published: list[bytes] = []
+    while len(published) < 2401:
+        published.append(subscriber.get_message(timeout=5)["data"])
+
+    assert subscriber.get_message(timeout=0.2) is None
+    assert [one.partition(b"data: ")[2] for one in published[1:]] == [
+        b"%d\n\n" % number for number in range(2400)
+    ]
+    assert [one.split()[0].decode() for one in published[1:]] == [f":{id}" for id in ids]
+    assert len(set(ids)) == 2400
+    subscriber.close()
+
+
+def publish(server: RedisServer, call: str, frame: str) -> bytes:
+    """Run the script as an attempt at a call of one slot."""
+    script = commands._script("publish")
+    names = ("ids", "call:slot", "meta", "channels", "last:a", "history:a")
+    keys = [f"events:{name}" for name in names]
+    settings = [1000, 300_000, 86_400_000, 10_000, 9]
+    arguments: list[Any] = ["events:", call, *settings, 1, 1, "a", 1, "", frame]
+    reply: bytes = server.client().eval(script, len(keys), *keys, *arguments)
+    return reply
+
+
+def test_attempts_may_arrive_in_any_order(own_redis_server):
+    """Attempts at one call are carried out once, and those of a call that was given up never."""
+    emitter = Emitter(own_redis_server.url)
+    emitter.emit("b", "makes the clock")
+    first = publish(own_redis_server, "000000000009", "data: 9\n\n")
+
+    assert publish(own_redis_server, "000000000009", "data: 9\n\n") == first
+    assert publish(own_redis_server, "000000000008", "data: 8\n\n") == b""
+    assert publish(own_redis_server, "000000000009", "data: 9\n\n") == first
+    assert publish(own_redis_server, "000000000010", "data: 10\n\n") > first
+    assert publish(own_redis_server, "000000000009", "data: 9\n\n") == b""
+    assert kept(own_redis_server) == [b"data: 9\n\n", b"data: 10\n\n"]
+    emitter.close()
+
+
+def test_slots_are_few_and_forgotten(own_redis_server):
+    """Redis remembers one number for each call at a time, for some minutes."""
+    emitter = Emitter(own_redis_server.url)
+    for number in range(50):
+        emitter.emit("a", number)
+    client = own_redis_server.client()
+    [slot] = client.keys("events:call:*")
+
+    assert client.get(slot).startswith(b"000000000050 ")
+    assert 590_000 < client.pttl(slot) <= 600_000
+    emitter.close()
 
 
 def test_without_redis_it_raises_within_its_patience(own_redis_server, monkeypatch):
     """Without Redis `emit` raises once its patience is over, and names the setting."""
-    monkeypatch.setattr(redis_broker, "PATIENCE", 0.5)
+    monkeypatch.setattr(commands, "PATIENCE", 0.5)
     own_redis_server.stop()
     emitter = Emitter(own_redis_server.url)
     started = time.monotonic()
@@ -110,22 +189,22 @@ def test_without_redis_it_raises_within_its_patience(own_redis_server, monkeypat
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch):
     """A server that accepts the connection and never answers is an error, too."""
-    monkeypatch.setattr(redis_broker, "PATIENCE", 0.5)
+    monkeypatch.setattr(commands, "PATIENCE", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as hole:
         emitter = Emitter(f"redis://127.0.0.1:{hole.getsockname()[1]}/0?socket_timeout=0.2")
         with pytest.raises(BrokerError, match="could not be reached"):
             emitter.emit("a", 1)
 
 
-def test_what_is_not_kept_is_sent_once_or_not_at_all(own_redis_server):
-    """A transient event is never repeated, because Redis could not recognise the repetition."""
-    emitter = Emitter(own_redis_server.url + "?socket_timeout=0.3")
-    emitter.emit("a", "before", persist=False)
-    own_redis_server.pause()
-    with pytest.raises(BrokerError):
-        emitter.emit("a", "once", persist=False)
-    own_redis_server.resume()
-    emitter.close()
+def test_what_has_no_id_is_sent_once_or_not_at_all(own_redis_server):
+    """Without history an event is never repeated, because Redis could not recognise it."""
+    with Relay(own_redis_server.port) as relay:
+        emitter = Emitter(relay.url, history=0)
+        emitter.emit("a", "before")
+        relay.losing = 1
+        with pytest.raises(BrokerError):
+            emitter.emit("a", "once")
+        emitter.close()
 
 
 def test_scripts_are_loaded_again(own_redis_server):

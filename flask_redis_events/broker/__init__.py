@@ -6,6 +6,7 @@ knows nothing of redis-py.
 
 from __future__ import annotations
 
+from ..settings import Settings
 from .base import Broker
 from .memory import MemoryBroker
 from .redis import RedisBroker
@@ -14,13 +15,32 @@ __all__ = ["Broker", "open_broker"]
 
 
 def open_broker(
-    url: str, *, prefix: str, history: int, history_ttl: float, client: object = None
+    url: str,
+    *,
+    prefix: str,
+    history: int,
+    history_ttl: float,
+    silence_ttl: float = Settings.silence_ttl,
+    client: object = None,
 ) -> Broker:
     """Make the broker that the URL's scheme selects; no connection is made yet.
 
-    `history` is in messages for each channel, `history_ttl` in seconds.  `client` is a redis-py
-    client whose connection settings are used in place of the URL.
+    `history` is in messages for each channel, `history_ttl` and `silence_ttl` in seconds.  `client`
+    is a redis-py client whose connection settings are used in place of the URL.
     """
     if client is None and url.startswith("memory:"):
-        return MemoryBroker.named(url, prefix=prefix, history=history, history_ttl=history_ttl)
-    return RedisBroker(url, prefix=prefix, history=history, history_ttl=history_ttl, client=client)
+        return MemoryBroker.named(
+            url,
+            prefix=prefix,
+            history=history,
+            history_ttl=history_ttl,
+            silence_ttl=silence_ttl,
+        )
+    return RedisBroker(
+        url,
+        prefix=prefix,
+        history=history,
+        history_ttl=history_ttl,
+        silence_ttl=silence_ttl,
+        client=client,
+    )

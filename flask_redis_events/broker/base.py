@@ -90,7 +90,7 @@ class Broker(Protocol):
     def publish_many(
         self, messages: Iterable[tuple[str, bytes]], *, persist: bool = True
     ) -> list[Position | None]:
-        """Publish (channel, frame) pairs in order and in one round trip; return their ids."""
+        """Publish (channel, frame) pairs in order, many in one round trip; return their ids."""
 
     def replay(
         self,
@@ -98,13 +98,25 @@ class Broker(Protocol):
         *,
         after: Position | None = None,
         last: int = 0,
+        limit: int = 0,
+        max_bytes: int | None = None,
         witness: Message | None = None,
     ) -> Snapshot:
-        """Read the messages after a position, or else the `last` newest, in one atomic snapshot.
+        """Read the messages after a position, or else the `last` newest, as of one moment.
 
-        `witness` is a kept message that this worker has received.  If the history goes back that
-        far and lacks it, Redis has lost messages up to it in a failover.  The snapshot's `forked`
-        then names it, so that clients which have not received these messages are sent `reset`.
+        `limit` stops after that many messages of each channel; 0 reads all.  If there are more than
+        `max_bytes`, or than can be read for a pattern, the snapshot has none of them, and says so.
+
+        `witness` is the newest kept message that this worker has received.  The snapshot says
+        whether Redis lacks it, which is so after a failover to a replica that had not received it;
+        and it has the ids of all channels' last messages that are later than the witness.
+        """
+
+    def note_fork(self, position: Position, *, overtaken: bool) -> Position:
+        """Note that a failover lost messages up to a position, and let ids go on after it.
+
+        `overtaken`: ids before the position have been given out again, so that no position of
+        before this moment holds any more.  Return the position before which clients are `forked`.
         """
 
     def open(self) -> Feed:

@@ -11,12 +11,14 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Collection, Iterable
+from typing import Any
 
 from ..channels import Channel, matches
 from ..exceptions import BrokerError
+from ..settings import Settings
 from ..wire import Message, Position
 from .base import Acknowledgement, Delivery, Feed, Pong, Received
-from .coverage import Held, Snapshot, snapshot
+from .coverage import Held, Snapshot, State, snapshot, too_much
 
 #: URL and prefix -> broker.  Applications and emitters that name the same two share a broker, as
 #: they would share a Redis.  A broker is forgotten with the last of them.
@@ -37,22 +39,31 @@ class _History:
 class MemoryBroker:
     """Keeps histories in this process, and delivers messages to its feeds."""
 
-    def __init__(self, *, history: int = 1000, history_ttl: float = 300.0) -> None:
+    def __init__(
+        self,
+        *,
+        history: int = 1000,
+        history_ttl: float = 300.0,
+        silence_ttl: float = Settings.silence_ttl,
+    ) -> None:
         self.numbered = history > 0
         self.history_ttl = history_ttl
+        self._silence = max(silence_ttl, history_ttl) * 1000
         self._keep = history
         # Guards all attributes below.
         self._lock = threading.Lock()
         self._feeds: set[MemoryFeed] = set()
         self._histories: dict[str, _History] = {}
+        #: The id of each channel's last kept message, the oldest first.
+        self._last: dict[str, Position] = {}
         self._clock = self._created = Position(time.time_ns() // 1_000_000)
 
     @classmethod
-    def named(cls, url: str, *, prefix: str, history: int, history_ttl: float) -> MemoryBroker:
+    def named(cls, url: str, *, prefix: str, **settings: Any) -> MemoryBroker:
         """Return this process's broker for a URL and prefix; make it if there is none."""
         broker = _named.get((url, prefix))
         if broker is None:
-            broker = cls(history=history, history_ttl=history_ttl)
+            broker = cls(**settings)
             broker = _named.setdefault((url, prefix), broker)
         return broker
 
@@ -70,6 +81,8 @@ class MemoryBroker:
                 history = self._histories.setdefault(channel, _History(self._keep))
                 history.messages.append(message)
                 history.expires = time.time() + self.history_ttl
+                self._last.pop(channel, None)
+                self._last[channel] = id
             self._deliver(message)
             return id
 
@@ -89,22 +102,25 @@ class MemoryBroker:
         *,
         after: Position | None = None,
         last: int = 0,
+        limit: int = 0,
+        max_bytes: int | None = None,
         witness: Message | None = None,
     ) -> Snapshot:
         with self._lock:
             self._expire()
+            state = self._state()
             names = {c.name for c in channels if not c.pattern}
             for pattern in (c.name for c in channels if c.pattern):
-                names.update(name for name in self._histories if matches(pattern, name))
-            return snapshot(
-                self._clock,
-                [self._held(name, after, last) for name in sorted(names)],
-                created=self._created,
-                horizon=Position(int((time.time() - self.history_ttl) * 1000)),
-                after=after,
-                last=last,
-                patterns=any(channel.pattern for channel in channels),
-            )
+                names.update(name for name in self._last if matches(pattern, name))
+            held = [self._held(name, after, limit or None, last) for name in sorted(names)]
+        size = sum(len(message.frame) for one in held for message in one.messages)
+        if max_bytes is not None and size > max_bytes:
+            return too_much(state)
+        patterns = any(channel.pattern for channel in channels)
+        return snapshot(state, held, after=after, last=last, patterns=patterns)
+
+    def note_fork(self, position: Position, *, overtaken: bool) -> Position:
+        raise NotImplementedError("A broker in memory has no replica.")
 
     def open(self) -> Feed:
         feed = MemoryFeed(self)
@@ -130,28 +146,38 @@ class MemoryBroker:
         self._clock = Position(now) if now > last.ms else Position(last.ms, last.seq + 1)
         return self._clock
 
-    def _prev(self, channel: str) -> Position | None:
+    def _state(self) -> State:
+        moment = max(self._clock, Position(time.time_ns() // 1_000_000))
+        return State(
+            self._clock,
+            created=self._created,
+            horizon=moment.earlier(self._silence),
+            indexed=self._created,
+            kept_since=moment.earlier(self.history_ttl * 1000),
+        )
+
+    def _prev(self, channel: str) -> Position:
         """Return the id of the channel's last message, or a bound that no lost message is after."""
         self._expire()
-        history = self._histories.get(channel)
-        if history is not None:
-            return history.messages[-1].id
-        # A message kept within the TTL would still have its history.
-        return max(self._created, self._clock.earlier(self.history_ttl * 1000))
+        # A channel of which nothing is known was silent since the horizon.
+        return self._last.get(channel) or max(self._created, self._state().horizon)
 
     def _expire(self) -> None:
         now = time.time()
         for name in [n for n, history in self._histories.items() if history.expires <= now]:
             del self._histories[name]
+        horizon = self._state().horizon
+        while self._last and (name := next(iter(self._last))) and self._last[name] < horizon:
+            del self._last[name]
 
-    def _held(self, name: str, after: Position | None, last: int) -> Held:
+    def _held(self, name: str, after: Position | None, limit: int | None, last: int) -> Held:
         history = self._histories.get(name)
-        if history is None:
-            return Held(name, [], exists=False)
-        messages = list(history.messages)
+        messages = list(history.messages) if history is not None else []
         if after is None:
-            return Held(name, messages[-last:] if last else [])
-        return Held(name, [m for m in messages if m.id is not None and m.id > after])
+            messages = messages[-last:] if last else []
+        else:
+            messages = [m for m in messages if m.id is not None and m.id > after][:limit]
+        return Held(name, messages, self._last.get(name))
 
     def _deliver(self, message: Message) -> None:
         """Queue a message in all feeds; under the lock, so that all have it in the order of ids."""

@@ -1,78 +1,119 @@
--- Give a message its id, keep it in history, and publish it.  Redis runs a script atomically, so
--- messages of all channels are published in the order of their ids.
+-- Give messages their ids, keep them in history, and publish them.  Redis runs a script
+-- atomically, so messages of all channels are published in the order of their ids.
 --
--- KEYS[1] clock     hash: last, created (ids)
--- KEYS[2] channels  sorted set: channel -> ms of its last kept message
--- KEYS[3] history   stream of this channel: prev, frame, nonce, key
--- KEYS[4] repeated  a mark that this call was repeated; expires after a minute
--- ARGV[1] channel   its name without the prefix, as in the sorted set
--- ARGV[2] topic     its name with the prefix, for PUBLISH
--- ARGV[3] frame     the message's bytes, without an id line
--- ARGV[4] keep      how many messages the history keeps, approximately (MAXLEN ~)
--- ARGV[5] ttl       how long the history outlives its last message, in ms
--- ARGV[6] persist   '1' keeps the message in history; '0' only publishes it
--- ARGV[7] key       the message's key as the envelope has it, ' <key>', or ''
--- ARGV[8] nonce     the same in each attempt at this call, so that repetitions are recognised
--- ARGV[9] repeated  '1' if Redis may have carried out an earlier attempt already
+-- KEYS[1] ids       stream: XADD with '*' is the clock, which never goes back
+-- KEYS[2] call      string: the number and the first id of the last call of this slot
+-- KEYS[3] meta      hash: created (an id)
+-- KEYS[4] channels  sorted set: channel -> ms of the grain in which it last kept a message
+-- KEYS[5…]          of each channel: last (string: its last kept id), history (stream)
+-- ARGV[1] prefix    what precedes a channel's name for PUBLISH
+-- ARGV[2] call      the number of this call, in as many digits as all numbers have
+-- ARGV[3] keep      how many messages a history keeps, approximately (MAXLEN ~)
+-- ARGV[4] ttl       how long a history outlives its last message, in ms
+-- ARGV[5] silence   how long the last id of a channel outlives its message, in ms
+-- ARGV[6] grain     a power of ten in ms; what need not be exact is written once in it
+-- ARGV[7] digits    how many leading digits two ids of one grain have in common
+-- ARGV[8] persist   '1' keeps the messages in history; '0' only publishes them
+-- ARGV[9] names     how many channels there are; their names follow
+-- ARGV[…]           of each message: the number of its channel (1, …), its key as the envelope has
+--                   it (' <key>' or ''), and its frame without an id line
 --
--- Returns the id as '<ms>-<seq>'.
+-- Returns the first id '<ms>-<seq>'; each further message has the same ms and the next seq.  ''
+-- for a call that was given up since.  False if there is no clock yet; then nothing was done.
 
-local keep, ttl = tonumber(ARGV[4]), tonumber(ARGV[5])
-local persist = ARGV[6] == '1'
+local ids, slot, meta, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local prefix, call, keep, digits = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[7])
+local ttl, silence, grain = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local persist, names = ARGV[8] == '1', tonumber(ARGV[9])
+local count = (#ARGV - 9 - names) / 3
+-- Longer than any attempt of a call can be under way.
+local MEMORY = 600000
 
--- A caller that lost the answer calls again, and the two calls may arrive in either order.  The
--- later one finds the nonce of the earlier one in history and returns its id.  The repetition
--- leaves a mark, because a first call that arrives later does not know that it was repeated.
-if persist and (ARGV[9] == '1' or redis.call('EXISTS', KEYS[4]) == 1) then
-  for _, entry in ipairs(redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', keep)) do
-    if entry[2][6] == ARGV[8] then return entry[1] end
+local first = redis.call('XADD', ids, 'NOMKSTREAM', 'MAXLEN', '~', 1, '*', '', '')
+if not first then return false end
+
+-- A caller that lost the answer repeats the call, and the attempts may arrive in any order.  Those
+-- of one call have the same number; the slot's next call, with a greater one, begins only when its
+-- caller has given this one up or has its answer.
+local earlier = redis.call('SET', slot, call .. ' ' .. first, 'PX', MEMORY, 'GET')
+if earlier then
+  local number = string.sub(earlier, 1, #call)
+  if number >= call then
+    redis.call('SET', slot, earlier, 'PX', MEMORY)
+    return number == call and string.sub(earlier, #call + 2) or ''
   end
-  redis.call('SET', KEYS[4], '1', 'PX', 60000)
 end
 
--- The clock of all channels: Redis' time, or one more than the last id if that is not later.
-local time = redis.call('TIME')
-local ms, seq = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000), 0
-local clock = redis.call('HMGET', KEYS[1], 'last', 'created')
-local last, created = clock[1], clock[2]
-if last then
-  local last_ms, last_seq = string.match(last, '^(%d+)-(%d+)$')
-  if tonumber(last_ms) >= ms then
-    ms, seq = tonumber(last_ms), tonumber(last_seq) + 1
+local stem, seq
+if count > 1 then
+  stem, seq = string.match(first, '^(%d+%-)(%d+)$')
+  seq = tonumber(seq)
+  redis.call('XADD', ids, 'MAXLEN', '~', 1, stem .. seq + count - 1, '', '')
+end
+
+-- Return a position for a channel of which Redis knows no last id: no message of it that was kept
+-- after this position is gone.
+local function bound(name, history, id)
+  local newest = redis.call('XREVRANGE', history, '+', '-', 'COUNT', 1)[1]
+  if newest then return newest[1] end
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  ms, seq = tonumber(ms), tonumber(seq)
+  -- The last id of a message that is younger than `silence` can only be gone by eviction, and then
+  -- the index knows the channel, unless it was evicted, too, and is complete since later only.
+  local floor = ms - silence
+  local complete, seen = redis.call('ZSCORE', index, ''), redis.call('ZSCORE', index, name)
+  floor = math.max(floor, complete and -tonumber(complete) or ms)
+  if seen then floor = math.max(floor, tonumber(seen) - tonumber(seen) % grain + grain) end
+  local created = redis.call('HGET', meta, 'created')
+  if created and tonumber(string.match(created, '^(%d+)-')) >= floor then return created end
+  if floor >= ms then
+    if seq > 0 then return string.format('%.0f-%.0f', ms, seq - 1) end
+    return string.format('%.0f-999999999', ms - 1)
   end
-end
--- '%.0f', as Lua's own conversion keeps 14 digits only.
-local id = string.format('%.0f-%.0f', ms, seq)
-if last then
-  redis.call('HSET', KEYS[1], 'last', id)
-else
-  -- A new clock begins just before its first id, so that a client which has received nothing yet
-  -- can be given a position, too.
-  created = id
-  id = string.format('%.0f-1', ms)
-  redis.call('HSET', KEYS[1], 'last', id, 'created', created)
+  return string.format('%.0f-0', floor)
 end
 
-local prev = '-'
-if persist then
-  local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
-  if newest then
-    prev = newest[1]
-  else
-    -- There is no history, so `prev` is a bound: no message of this channel was kept after it.
-    -- The history of a message kept within the last `ttl` would still exist, unless Redis evicted
-    -- it; then the sorted set knows when its last message was kept.
-    local floor = math.max(ms - ttl, tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]) or 0))
-    prev = string.format('%.0f-0', floor)
-    if tonumber(string.match(created, '^(%d+)-')) > floor then prev = created end
+-- Forget some channels whose last id has expired, so that the index does not grow for ever.
+local function prune(ms)
+  local old = string.format('(%.0f', ms - silence - 2 * grain)
+  local gone = redis.call('ZRANGEBYSCORE', index, 0, old, 'LIMIT', 0, 10)
+  if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
+end
+
+-- Write down what is exact to a grain.  All keys expire by the clock of the ids, and not by Redis'
+-- own, which may be set back: so whatever has expired is older than every `silence` and `ttl`.
+local function refresh(name, last, history, id)
+  local ms = tonumber(string.match(id, '^(%d+)-'))
+  redis.call('PEXPIREAT', last, ms + silence + grain)
+  redis.call('PEXPIREAT', history, ms + ttl + grain)
+  if not redis.call('ZSCORE', index, '') then
+    -- Redis evicted the index.  Busy channels come back to it in the next grain.
+    redis.call('ZADD', index, -(ms - ms % grain + grain), '')
   end
-  redis.call('XADD', KEYS[3], 'MAXLEN', '~', keep, id,
-    'prev', prev, 'frame', ARGV[3], 'nonce', ARGV[8], 'key', ARGV[7])
-  redis.call('PEXPIRE', KEYS[3], ttl)
-  redis.call('ZADD', KEYS[2], ms, ARGV[1])
-  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. string.format('%.0f', ms - ttl))
+  redis.call('ZADD', index, ms, name)
+  return ms
 end
 
-redis.call('PUBLISH', ARGV[2],
-  ':' .. id .. ' ' .. prev .. ARGV[7] .. '\nid: ' .. id .. '\n' .. ARGV[3])
-return id
+for number = 1, count do
+  local at = 7 + names + 3 * number
+  local channel, key, frame = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2]
+  local name, id, prev = ARGV[9 + channel], first, '-'
+  if number > 1 then id = stem .. seq + number - 1 end
+  if persist then
+    local last, history = KEYS[3 + 2 * channel], KEYS[4 + 2 * channel]
+    local known = redis.call('SET', last, id, 'KEEPTTL', 'GET')
+    prev = known or bound(name, history, id)
+    local fresh = known and string.sub(known, 1, digits) == string.sub(id, 1, digits)
+      and redis.call('XADD', history, 'NOMKSTREAM', 'MAXLEN', '~', keep, id,
+        'prev', prev, 'frame', frame, 'key', key)
+    if not fresh then
+      redis.call('XADD', history, 'MAXLEN', '~', keep, id,
+        'prev', prev, 'frame', frame, 'key', key)
+      local ms = refresh(name, last, history, id)
+      if not known then prune(ms) end
+    end
+  end
+  redis.call('PUBLISH', prefix .. name,
+    ':' .. id .. ' ' .. prev .. key .. '\nid: ' .. id .. '\n' .. frame)
+end
+return first

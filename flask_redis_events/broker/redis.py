@@ -1,116 +1,100 @@
-"""The broker on Redis and Valkey.
+"""The broker on Redis and Valkey: what to ask of the Lua scripts, and what their answers mean.
 
 A feed never shares its connection: it owns one, outside every pool.  Publishing and replays use a
-small pool that belongs to the broker.  The application's own client is never used; if one is
-given, only its connection settings are copied.
+small pool that belongs to the broker.
 
-If the answer to a publish is lost, Redis may or may not have published.  A kept message is then
-sent again with the same nonce, by which `publish.lua` recognises it; a transient one is sent only
-once.
+If the answer to a call is lost, Redis may or may not have published.  The call is sent again with
+the same number, by which `publish.lua` recognises it.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import os
-import secrets
-import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from importlib import resources
-from typing import Any, TypeVar
-
-import redis
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 from ..channels import Channel
-from ..concurrency import Deadline, backoff
 from ..exceptions import BrokerError
+from ..settings import Settings
 from ..wire import Message, Position
-from .connections import REFUSED, UNREACHABLE, broker_error, connection_settings, translated
-from .coverage import Held, Snapshot, snapshot
+from .commands import Commands
+from .connections import translated
+from .coverage import Held, Snapshot, is_missing, snapshot, too_much
 from .feed import RedisFeed
+from .history import Changed, History, Spans, TooMuch, message, read_position
+from .index import Index, TooMany
 
-T = TypeVar("T")
+#: The layout of the keys on Redis, see "On Redis" in `docs/design.rst`.
+LAYOUT = "2"
+#: The most messages, and about the most bytes, that one call publishes: Redis does nothing else
+#: meanwhile.
+MESSAGES = 1000
+BYTES = 1024 * 1024
+#: How often a replay begins anew before it raises, if Redis is flushed or fails over in its midst.
+ATTEMPTS = 5
 
-#: Seconds for which a publish or a replay is tried again before it raises.
-PATIENCE = 10.0
-#: The most connections for publishing and replays; further calls wait until one is free.
-CONNECTIONS = 16
+#: Channel, frame and key.
+Given = tuple[str, bytes, str | None]
 
 
 class RedisBroker:
     """Publishes with `publish.lua`, reads history with `replay.lua`."""
 
     def __init__(
-        self, url: str, *, prefix: str, history: int, history_ttl: float, client: object = None
+        self,
+        url: str,
+        *,
+        prefix: str,
+        history: int,
+        history_ttl: float,
+        silence_ttl: float = Settings.silence_ttl,
+        client: object = None,
     ) -> None:
         self.numbered = history > 0
         self.history_ttl = history_ttl
         self._keep = history
         self._prefix = prefix
-        # A reference, because the connections of a Sentinel client ask its pool for the master, and
-        # refer to that pool weakly.
-        self._given = client
-        self._connection_class, self._settings = connection_settings(url, client)
-        self._clients: dict[int, redis.Redis] = {}
+        self._spans = Spans.of(history_ttl, silence_ttl)
+        self._commands = Commands(url, client)
 
     def publish(
         self, channel: str, frame: bytes, *, persist: bool = True, key: str | None = None
     ) -> Position | None:
-        command = self._command(channel, frame, persist, key, nonce=secrets.token_hex(8))
-
-        def publish(client: redis.Redis, attempt: int) -> Any:
-            return _execute(client, command(attempt))
-
-        return self._id(self._call(publish, tries=self._tries(persist)))
+        return self._publish([(channel, frame, key)], persist)[0]
 
     def publish_many(
         self, messages: Iterable[tuple[str, bytes]], *, persist: bool = True
     ) -> list[Position | None]:
-        nonce = secrets.token_hex(8)
-        commands = [
-            self._command(channel, frame, persist, None, nonce=f"{nonce}{number}")
-            for number, (channel, frame) in enumerate(messages)
-        ]
+        given = [(channel, frame, None) for channel, frame in messages]
+        return [id for some in _in_calls(given) for id in self._publish(some, persist)]
 
-        def publish(client: redis.Redis, attempt: int) -> list[Any]:
-            return _execute_many(client, [command(attempt) for command in commands])
-
-        return [self._id(reply) for reply in self._call(publish, tries=self._tries(persist))]
-
-    def _command(
-        self, channel: str, frame: bytes, persist: bool, key: str | None, *, nonce: str
-    ) -> Callable[[int], list[Any]]:
-        """Return a function that makes the command for an attempt: 0 for the first, then 1, …
-
-        `nonce` is the same in all attempts at a message, so that Redis recognises a repetition.
-        """
-        tail = f" {key}" if key else ""
-        topic = self._prefix + channel
+    def _publish(self, messages: Sequence[Given], persist: bool) -> list[Position | None]:
         if not self.numbered:
-            # Without history there are no ids, so the script and its clock are not needed.
-            return lambda attempt: ["PUBLISH", topic, f":- -{tail}\n".encode() + frame]
-        ttl = int(self.history_ttl * 1000)
-        names = ("clock", "channels", "history:" + channel, "repeated:" + nonce)
-        keys = [self._key(name) for name in names]
-        args = [channel, topic, frame, self._keep, ttl, int(persist), tail, nonce]
-        return lambda attempt: [
-            "EVALSHA",
-            _sha("publish"),
-            len(keys),
-            *keys,
-            *args,
-            int(attempt > 0),
-        ]
-
-    def _tries(self, persist: bool) -> int | None:
-        # A transient message leaves no nonce on Redis, so a repetition could not be recognised.
-        # Losing it is better than delivering it twice.
-        return None if persist and self.numbered else 1
-
-    def _id(self, reply: Any) -> Position | None:
-        return Position.parse(reply) if self.numbered else None
+            # Without history there are no ids, so the script and its clock are not needed.  Redis
+            # could not recognise a repetition.
+            commands = [
+                ["PUBLISH", self._prefix + channel, f":- -{_tail(key)}\n".encode() + frame]
+                for channel, frame, key in messages
+            ]
+            self._commands.execute(commands, tries=1)
+            return [None] * len(messages)
+        numbers: dict[str, int] = {}
+        given: list[Any] = []
+        for channel, frame, key in messages:
+            given += [numbers.setdefault(channel, len(numbers) + 1), _tail(key), frame]
+        spans = self._spans
+        with self._commands.process.calls.begin() as (slot, call):
+            keys = [self._key(name) for name in ("ids", f"call:{slot}", "meta", "channels")]
+            for channel in numbers:
+                keys += [self._key("last:" + channel), self._key("history:" + channel)]
+            settings = [self._keep, spans.ttl, spans.silence, spans.grain, spans.digits]
+            first = self._run(
+                "publish",
+                keys,
+                [self._prefix, call, *settings, int(persist), len(numbers), *numbers, *given],
+            )
+        ms, seq = read_position(first)
+        return [Position(ms, seq + number) for number in range(len(messages))]
 
     def replay(
         self,
@@ -118,149 +102,140 @@ class RedisBroker:
         *,
         after: Position | None = None,
         last: int = 0,
+        limit: int = 0,
+        max_bytes: int | None = None,
         witness: Message | None = None,
     ) -> Snapshot:
-        names = [channel.name for channel in channels if not channel.pattern]
+        for _ in range(ATTEMPTS):
+            history = History(
+                self._run,
+                self._key,
+                self._spans,
+                after=after,
+                last=last,
+                limit=limit,
+                since=witness.id if witness is not None else None,
+                max_bytes=max_bytes,
+            )
+            try:
+                found = self._replay(history, channels, after, last)
+                return found if witness is None else self._look_for(witness, history, found)
+            except (TooMuch, TooMany):
+                return too_much(history.state)
+            except Changed:
+                continue
+        raise BrokerError("Redis was flushed or failed over again and again during a replay.")
+
+    def _replay(
+        self,
+        history: History,
+        channels: Collection[Channel],
+        after: Position | None,
+        last: int,
+    ) -> Snapshot:
+        wanted = after is not None or last > 0
+        history.read([c.name for c in channels if not c.pattern] if wanted else [])
         patterns = [channel.name for channel in channels if channel.pattern]
-        keys = [self._key("clock"), self._key("channels")]
-        cursor = str(after) if after else ""
-        seen = (witness.channel, str(witness.id)) if witness else ("", "")
-        args = [self._key("history:"), cursor, last, *seen, len(names), *names, *patterns]
-        command = ["EVALSHA", _sha("replay"), len(keys), *keys, *args]
-        clock, created, now, forked, found = self._call(lambda client, _: _execute(client, command))
+        if wanted and patterns:
+            # After the first step: what a channel keeps from now on is not of this replay.
+            index = Index(self._commands.execute, self._key("channels"), patterns)
+            if after is not None:
+                history.read(index.since(self._spans.start(history.begin)))
+            else:
+                _read_newest(history, index, self._spans, last)
         return snapshot(
-            _position(clock),
-            [_held(*one) for one in found],
-            created=_position(created),
-            horizon=Position(int(now) - int(self.history_ttl * 1000)),
-            forked=Position.parse(forked),
-            after=after,
-            last=last,
-            patterns=bool(patterns),
+            history.state, history.held, after=after, last=last, patterns=bool(patterns)
         )
 
+    def _look_for(self, witness: Message, history: History, found: Snapshot) -> Snapshot:
+        """Say whether Redis has the witness, and which channels have later messages."""
+        id, name = witness.id, witness.channel
+        assert id is not None
+        key = self._key("history:" + name)
+        # The history may be trimmed between these commands, but what it holds is one chain.
+        last, upto, oldest, score = self._commands.execute(
+            [
+                ["GET", self._key("last:" + name)],
+                ["XREVRANGE", key, str(id), "-", "COUNT", 1],
+                ["XRANGE", key, "-", "+", "COUNT", 1],
+                ["ZSCORE", self._key("channels"), name],
+            ]
+        )
+        held = Held(
+            name,
+            [message(name, *entry) for entry in upto],
+            Position.parse(last or b""),
+            self._spans.end(score),
+        )
+        first = message(name, *oldest[0]) if oldest else None
+        missing = is_missing(id, held, first, history.state)
+        return dataclasses.replace(found, lacks_witness=missing, latest=history.latest)
+
+    def note_fork(self, position: Position, *, overtaken: bool) -> Position:
+        keys = [self._key(name) for name in ("ids", "meta")]
+        return read_position(self._run("fork", keys, [str(position), int(overtaken)]))
+
     def open(self) -> RedisFeed:
-        name = f"redis-events:{os.getpid()}"
-        connection = self._connection_class(**{**self._settings, "client_name": name})
+        if self.numbered:
+            self._begin()
+        connection = self._commands.connection()
         with translated():
             connection.connect()
         return RedisFeed(connection, self._prefix)
 
     def close(self) -> None:
-        for client in self._clients.values():
-            client.connection_pool.disconnect()
+        self._commands.close()
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}{name}"
 
-    @property
-    def _client(self) -> redis.Redis:
-        # One for each process, because a forked child must not write to its parent's sockets.  Two
-        # threads may both make one; `setdefault` is atomic and keeps the first, and the other has
-        # not connected.
-        pid = os.getpid()
-        if pid not in self._clients:
-            pool = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
-                max_connections=CONNECTIONS,
-                timeout=PATIENCE,
-                connection_class=self._connection_class,
-                **self._settings,
+    def _run(self, script: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
+        """Run a script that needs the clock; it returns None, and does nothing, without one."""
+        if not self._commands.process.checked:
+            self._begin()
+        for _ in range(ATTEMPTS):
+            reply = self._commands.run(script, keys, arguments)
+            if reply is not None:
+                return reply
+            self._begin()
+        raise BrokerError("Redis deletes the keys of this application again and again.")
+
+    def _begin(self) -> None:
+        """Make the clock if there is none; refuse to mix layouts."""
+        keys = [self._key(name) for name in ("ids", "meta", "channels", "clock")]
+        found = self._commands.run("begin", keys, [LAYOUT, self._spans.grain]).decode()
+        if found != LAYOUT:
+            raise BrokerError(
+                f"The keys {self._prefix}… on this Redis have layout {found}, and this version of"
+                f" Flask-Redis-Events uses layout {LAYOUT}. Run the same version in all processes,"
+                " or give this one another REDIS_EVENTS_PREFIX."
             )
-            self._clients.setdefault(pid, redis.Redis(connection_pool=pool))
-        return self._clients[pid]
-
-    def _call(self, command: Callable[[redis.Redis, int], T], *, tries: int | None = None) -> T:
-        """Run a command, and again after connection errors until `PATIENCE` is over.
-
-        `tries` limits the attempts.  A refusal is raised at once.
-        """
-        client = self._client
-        deadline = Deadline(PATIENCE)
-        attempt = 0
-        while True:
-            try:
-                return command(client, attempt)
-            except (*UNREACHABLE, ReadOnlyError) as error:
-                # After a failover, idle connections lead to a server that is no master any more.
-                client.connection_pool.disconnect(inuse_connections=False)
-                attempt += 1
-                if attempt == tries or deadline.passed or isinstance(error, REFUSED):
-                    raise broker_error(error) from error
-            except RedisError as error:
-                raise broker_error(error) from error
-            time.sleep(backoff(attempt))
+        self._commands.process.checked = True
 
 
-@functools.cache
-def _script(name: str) -> str:
-    return resources.files(__package__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+def _read_newest(history: History, index: Index, spans: Spans, last: int) -> None:
+    """Read channels of patterns until no other can have one of the `last` newest messages."""
+    for names, silent_since in index.newest_first():
+        history.read(names)
+        newest = sorted(m.id.ms for one in history.held for m in one.messages if m.id)[-last:]
+        if len(newest) == last and newest[0] >= silent_since + spans.grain:
+            return
 
 
-@functools.cache
-def _sha(name: str) -> str:
-    return hashlib.sha1(_script(name).encode()).hexdigest()
+def _tail(key: str | None) -> str:
+    """Return a key as the envelope has it."""
+    return f" {key}" if key else ""
 
 
-def _execute(client: redis.Redis, command: Sequence[Any]) -> Any:
-    """Execute a command; load the scripts first if the server does not have the one it runs."""
-    try:
-        return client.execute_command(*command)  # type: ignore[no-untyped-call]
-    except NoScriptError:
-        for name in ("publish", "replay"):
-            client.script_load(_script(name))
-        return client.execute_command(*command)  # type: ignore[no-untyped-call]
-
-
-def _execute_many(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> list[Any]:
-    """Execute EVALSHA or PUBLISH commands in one round trip.
-
-    Commands whose script the server did not have are executed again, after loading it.
-    """
-    with client.pipeline(transaction=False) as pipeline:
-        for command in commands:
-            pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-        replies = pipeline.execute(raise_on_error=False)
-    unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-    if unknown:
-        client.script_load(_script("publish"))
-        again = _execute_many(client, [commands[index] for index in unknown])
-        for index, reply in zip(unknown, again, strict=True):
-            replies[index] = reply
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-    return replies
-
-
-def _held(channel: bytes, entries: Sequence[Any], exists: int, latest: bytes) -> Held:
-    """Read one of the channels in the reply of `replay.lua`."""
-    name = channel.decode("utf-8", "replace")
-    messages = [_message(name, *entry) for entry in entries]
-    # XREVRANGE, which reads the last few messages, begins with the newest.
-    messages.sort(key=lambda message: message.id or Position(0))
-    return Held(
-        name, messages, exists=bool(exists), latest=Position(int(latest)) if latest else None
-    )
-
-
-def _message(channel: str, id: bytes, fields: Sequence[bytes]) -> Message:
-    # Names and values alternate, in the order of XADD in `publish.lua`.
-    prev, frame, key = fields[1], fields[3], fields[7]
-    return Message.numbered(
-        channel,
-        frame,
-        _position(id),
-        prev=Position.parse(prev),
-        # The key is kept as the envelope has it, after a space.
-        key=key.decode("utf-8", "replace")[1:] or None,
-    )
-
-
-def _position(text: bytes) -> Position:
-    position = Position.parse(text)
-    if position is None:
-        raise BrokerError(
-            f"Redis holds {text!r} where an id should be: choose a REDIS_EVENTS_PREFIX that no"
-            " other program uses."
-        )
-    return position
+def _in_calls(messages: Sequence[Given]) -> Iterator[list[Given]]:
+    """Cut messages into what one call publishes."""
+    some: list[Given] = []
+    size = 0
+    for one in messages:
+        if some and (len(some) == MESSAGES or size + len(one[1]) > BYTES):
+            yield some
+            some, size = [], 0
+        some.append(one)
+        size += len(one[1])
+    if some:
+        yield some

@@ -1,77 +1,92 @@
--- Read the messages that followed a cursor on a set of channels, and the clock.  Redis runs a
--- script atomically, so the reply is a snapshot of one moment.
+-- Read a part of what followed cursors on some channels, and the clock.  Redis runs a script
+-- atomically, so the reply shows one moment; it reads no more than a part, so that nobody waits.
 --
--- KEYS[1] clock     hash: last, created (ids)
--- KEYS[2] channels  sorted set: channel -> ms of its last kept message
--- ARGV[1] history   the beginning of each history's key; the channel's name follows it
--- ARGV[2] after     the cursor '<ms>-<seq>', or ''
--- ARGV[3] last      how many of each channel's last messages to return if there is no cursor
--- ARGV[4] witness   the channel of a kept message that the caller has received, or ''
--- ARGV[5] witnessed the id of that message
--- ARGV[6] names     how many exact channels follow; the remaining arguments are patterns
--- ARGV[7…]          channels, then patterns
+-- KEYS[1] ids       stream: its newest id is the last one given out
+-- KEYS[2] meta      hash: created, forked (ids)
+-- KEYS[3] channels  sorted set: channel -> ms of the grain in which it last kept a message
+-- KEYS[4…]          of each channel: last (string: its last kept id), history (stream)
+-- ARGV[1] backward  '1' reads the newest messages, from the cursor back; '0' those after the cursor
+-- ARGV[2] upto      an id; what is newer is not needed.  '' for everything
+-- ARGV[3] since     an id; channels with a newer message are in the reply even if it is not after
+--                   the cursor.  '' for none
+-- ARGV[4] entries   how many entries to read, about
+-- ARGV[5] bytes     how many bytes to read, about
+-- ARGV[6…]          of each channel: its name, its cursor (an id, or '' to read backward from the
+--                   newest), and how many entries are wanted (0: all)
 --
--- Returns {last id, created, now in ms, forked, {{channel, {entry, …}, 1 if the key exists or 0,
--- ms of the last message or ''}, …}}.  A channel is left out if its history exists and holds
--- nothing newer than the cursor.  `forked` is '', or the last id that is known to have been lost in
--- a failover.
--- The script writes in two cases.  It records a fork; and it makes the clock if there is none,
--- because every position that is handed out must be `created` or later: an older one is judged to
--- come from data that has been deleted since.
+-- Returns {last id, created, forked or '', now in ms, ms since which the index is complete or '',
+-- how many channels were looked at, {{number of the channel, its last id or '', ms in the index or
+-- '', 1 if there is more to read or 0, {entry, …}}, …}}.  A channel is left out if its last message
+-- is at the cursor or before it.  False if there is no clock yet.
 
-local after, last, names = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[6])
+local ids, meta, index = KEYS[1], KEYS[2], KEYS[3]
+local backward, upto, since = ARGV[1] == '1', ARGV[2], ARGV[3]
+local entries, bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
+local PAGE = 20
 
+local newest = redis.call('XREVRANGE', ids, '+', '-', 'COUNT', 1)[1]
+local known = redis.call('HMGET', meta, 'created', 'forked')
+if not newest or not known[1] then return false end
 local time = redis.call('TIME')
 local now = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
-local clock = redis.call('HMGET', KEYS[1], 'last', 'created', 'forked')
-if not clock[1] then
-  clock = {now .. '-0', now .. '-0', false}
-  redis.call('HSET', KEYS[1], 'last', clock[1], 'created', clock[2])
+local complete = redis.call('ZSCORE', index, '')
+complete = complete and string.format('%.0f', -tonumber(complete)) or ''
+
+local function later(one, other)
+  local ms, seq = string.match(one, '^(%d+)-(%d+)$')
+  local other_ms, other_seq = string.match(other, '^(%d+)-(%d+)$')
+  ms, other_ms = tonumber(ms), tonumber(other_ms)
+  return ms > other_ms or ms == other_ms and tonumber(seq) > tonumber(other_seq)
 end
 
--- If the history goes back as far as the witness and lacks it, a replica that had not received this
--- message has become the master.
-local forked = clock[3] or ''
-if ARGV[4] ~= '' then
-  local key = ARGV[1] .. ARGV[4]
-  local upto = redis.call('XRANGE', key, '-', ARGV[5], 'COUNT', 1)[1]
-  local witnessed = redis.call('XRANGE', key, ARGV[5], ARGV[5])[1]
-  if upto and not witnessed then
-    forked = ARGV[5]
-    redis.call('HSET', KEYS[1], 'forked', forked)
+-- Return entries in pages, until all are read, or as many as are wanted, or as may be read.
+local function read(history, cursor, wanted)
+  local got, more = {}, true
+  while more and entries > 0 and bytes > 0 and (wanted == 0 or #got < wanted) do
+    local some = math.min(PAGE, entries, wanted == 0 and PAGE or wanted - #got)
+    local page
+    if backward then
+      page = redis.call('XREVRANGE', history, cursor == '' and '+' or '(' .. cursor, '-',
+        'COUNT', some)
+    else
+      page = redis.call('XRANGE', history, '(' .. cursor, '+', 'COUNT', some)
+    end
+    for _, entry in ipairs(page) do
+      got[#got + 1] = entry
+      bytes = bytes - #entry[2][4]
+    end
+    entries = entries - #page
+    more = #page == some
+    if #page > 0 then
+      cursor = page[#page][1]
+      if not backward and upto ~= '' and later(cursor, upto) then more = false end
+    end
   end
+  return got, more and (wanted == 0 or #got < wanted)
 end
 
-local wanted, seen = {}, {}
-local function want(channel)
-  if not seen[channel] then
-    seen[channel] = true
-    wanted[#wanted + 1] = channel
+local found, looked = {}, 0
+for number = 1, (#ARGV - 5) / 3 do
+  if entries <= 0 or bytes <= 0 then break end
+  local name, cursor = ARGV[3 + 3 * number], ARGV[4 + 3 * number]
+  local wanted = tonumber(ARGV[5 + 3 * number])
+  local last, history = redis.call('GET', KEYS[2 + 2 * number]), KEYS[3 + 2 * number]
+  if backward or not last or later(last, cursor) then
+    local got, more = read(history, cursor, wanted)
+    local seen = ''
+    if not last and #got == 0 then
+      local kept = redis.call('XREVRANGE', history, '+', '-', 'COUNT', 1)[1]
+      last = kept and kept[1]
+      seen = not last and redis.call('ZSCORE', index, name) or ''
+    end
+    found[number] = {number, last or '', seen, more and 1 or 0, got}
+  elseif since ~= '' and later(last, since) then
+    found[number] = {number, last, '', 0, {}}
   end
+  looked = number
 end
-for index = 7, 6 + names do want(ARGV[index]) end
-for index = 7 + names, #ARGV do
-  local cursor = '0'
-  repeat
-    -- ZSCAN and PSUBSCRIBE use the same matcher.
-    local page = redis.call('ZSCAN', KEYS[2], cursor, 'MATCH', ARGV[index], 'COUNT', 1000)
-    cursor = page[1]
-    for entry = 1, #page[2], 2 do want(page[2][entry]) end
-  until cursor == '0'
+local reply = {}
+for number = 1, looked do
+  if found[number] then reply[#reply + 1] = found[number] end
 end
-
-local found = {}
-for _, channel in ipairs(wanted) do
-  local entries = {}
-  if after ~= '' then
-    entries = redis.call('XRANGE', ARGV[1] .. channel, '(' .. after, '+')
-  elseif last > 0 then
-    entries = redis.call('XREVRANGE', ARGV[1] .. channel, '+', '-', 'COUNT', last)
-  end
-  if #entries > 0 then
-    found[#found + 1] = {channel, entries, 1, ''}
-  elseif after ~= '' and redis.call('EXISTS', ARGV[1] .. channel) == 0 then
-    found[#found + 1] = {channel, {}, 0, redis.call('ZSCORE', KEYS[2], channel) or ''}
-  end
-end
-return {clock[1], clock[2], now, forked, found}
+return {newest[1], known[1], known[2] or '', now, complete, looked, reply}

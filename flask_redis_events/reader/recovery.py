@@ -33,10 +33,15 @@ def recover(
         return
     after, witness = sequence.position, sequence.tail.newest
     snapshot = broker.replay(channels, after=after, witness=witness)
-    if witness is not None and snapshot.forked == witness.id:
-        # All workers are told: those that have not seen this message can never get it.
-        reports.forked(witness.id)
-        broker.publish(TICKS, f":forked {witness.id}\n\n".encode(), persist=False)
+    if after is not None and witness is not None:
+        with lock:
+            overtaken = sequence.is_overtaken(snapshot)
+        if overtaken or snapshot.lacks_witness or after > snapshot.clock:
+            forked = broker.note_fork(after, overtaken=overtaken)
+            # All workers are told: clients of those that have not come so far miss something.
+            reports.forked(forked)
+            broker.publish(TICKS, f":forked {forked}\n\n".encode(), persist=False)
+            snapshot = broker.replay(channels, after=after)
     with lock:
         resets = sequence.refill(snapshot)
     if after is not None:

@@ -13,9 +13,12 @@ from ..broker.coverage import Snapshot
 from ..channels import TICKS, Channel, matches
 from ..clients import Audience, Registry
 from ..concurrency import Turn, let_others_run
-from ..wire import BEGINNING, Message, Position
+from ..wire import BEGINNING, NEVER, Message, Position
 from ..wire.control import Loss
 from .tail import Tail
+
+#: Milliseconds for which a gap is remembered: until all workers have found out about a failover.
+FRESH = 60_000
 
 
 class Sequence:
@@ -40,6 +43,12 @@ class Sequence:
         self._rest = rest
         #: What is not newer came from history already.
         self._floor = BEGINNING
+        #: Where this worker had to read from Redis lately, and did not receive: (after, up to).
+        self._gaps: list[tuple[Position, Position]] = []
+        #: Where Redis' clock began, as far as this worker knows.
+        self._created: Position | None = None
+        #: The newest loss in a failover by which the clients here have been judged.
+        self._judged = BEGINNING
         #: The last message of each channel, to see by the next one's `prev` whether any is missing.
         self._last: dict[str, Position] = {}
         self._touched: dict[Audience, None] = {}
@@ -102,8 +111,28 @@ class Sequence:
         messages = self.tail.after(channels, cursor)
         return None if messages is None else Snapshot(self.position, messages, {})
 
+    def is_overtaken(self, snapshot: Snapshot) -> bool:
+        """Say whether ids up to the position have been given to messages that never came here.
+
+        So it is after a failover to a server whose clock was behind, and if Redis' data were
+        replaced by others.
+        """
+        if self.position is None or self.position < (snapshot.created or BEGINNING):
+            return False
+        if self._created is not None and self._created != snapshot.created:
+            return True
+        newest = self.tail.newest
+        return newest is not None and any(
+            (newest.id or NEVER) < last <= self.position and self.tail.covers(name, last)
+            for name, last in snapshot.latest.items()
+        )
+
     def refill(self, snapshot: Snapshot) -> list[str]:
         """Go on from a snapshot of what came after the position; return why clients were reset."""
+        self._gaps = [gap for gap in self._gaps if not snapshot.clock.outlives(gap[1], FRESH)]
+        self._gaps.append((self.position or BEGINNING, snapshot.clock))
+        self._created = snapshot.created
+        self._judged = max(self._judged, snapshot.forked or BEGINNING)
         anew = self.position is None or "" in snapshot.lost
         if anew:
             self._floor, self.position = BEGINNING, None
@@ -141,10 +170,13 @@ class Sequence:
             del self._last[name]
 
     def _note_fork(self, tick: Message) -> None:
-        """Reset all if a message that another worker saw was lost before it came here."""
+        """Reset all if messages that another worker saw were lost before they came here."""
         word, _, id = tick.bare.strip().partition(b" ")
         position = Position.parse(id) if word == b":forked" else None
-        if position is not None and not self.tail.saw(position) and self.position is not None:
+        if position is None or self.position is None or position <= self._judged:
+            return
+        self._judged = position
+        if any(after < position for after, _ in self._gaps):
             self._reset({"": (position, "forked")}, self.position)
             self._forget_all(self.position)
 

@@ -37,6 +37,8 @@ class CountingBroker(MemoryBroker):
         *,
         after: Position | None = None,
         last: int = 0,
+        limit: int = 0,
+        max_bytes: int | None = None,
         witness: Message | None = None,
     ) -> Snapshot:
         if after is not None:
@@ -44,7 +46,7 @@ class CountingBroker(MemoryBroker):
             self.gate.wait(5)
             if self.fail:
                 raise BrokerError("On purpose.")
-        return super().replay(channels, after=after, last=last)
+        return super().replay(channels, after=after, last=last, max_bytes=max_bytes)
 
     def emit(self, channel: str, text: str) -> Position:
         position = self.publish(channel, encode(text))

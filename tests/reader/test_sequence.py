@@ -158,7 +158,7 @@ def test_other_channels_chains_are_forgotten_with_their_listeners(scene):
 
 
 def test_a_fork_resets_those_who_did_not_see_what_was_lost(scene):
-    """Another worker tells by a tick; who saw the message goes on."""
+    """Another worker tells by a tick; a worker that received everything itself goes on."""
     tail = scene.sequence.tail
     tail.acknowledged(Channel("a"))
     scene.live(message(11, channel="a"))
@@ -170,10 +170,14 @@ def test_a_fork_resets_those_who_did_not_see_what_was_lost(scene):
         scene.sequence.route(Delivery(Channel(TICKS), tick))
         scene.sequence.flush()
 
-    tell(11, at=20)
+    later = 100_000
+    scene.refill(later)
+    tell(11, at=later + 1)
     assert scene.got() == ["11"]
-    tell(15, at=21)
+    tell(15, at=later + 2)
     assert scene.got() == ["reset"]
+    tell(15, at=later + 3)
+    assert scene.got() == []
     # Nor does memory vouch for those who were away meanwhile.
     assert tail.after(channels("a"), Position(12)) is None
 

@@ -1,0 +1,38 @@
+-- Make the clock of a prefix if there is none, and say which layout of keys is there.
+--
+-- KEYS[1] ids       stream: its newest id is the last one given out
+-- KEYS[2] meta      hash: layout, created (an id), forked (an id)
+-- KEYS[3] channels  sorted set: channel -> ms of the grain in which it last kept a message
+-- KEYS[4] clock     hash of the layout before this one: last (an id)
+-- ARGV[1] layout    the layout that the caller works with
+-- ARGV[2] grain     in ms, see publish.lua
+--
+-- Returns the layout that is there.  If it is another one, nothing is written.
+
+local ids, meta, index, clock = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local grain = tonumber(ARGV[2])
+
+local found = redis.call('HMGET', meta, 'layout', 'created')
+if found[1] and found[1] ~= ARGV[1] then return found[1] end
+local known = redis.call('EXISTS', ids) == 1
+if found[2] and known then return ARGV[1] end
+
+if not known then
+  -- The new clock begins after everything that may still be there: after the clock of the earlier
+  -- layout, and after the newest message of the index, which remains if Redis evicted the ids.
+  local time = redis.call('TIME')
+  local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local last = redis.call('HGET', clock, 'last') or ''
+  ms = math.max(ms, (tonumber(string.match(last, '^(%d+)-')) or -1) + 1)
+  local newest = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')[2]
+  if newest then ms = math.max(ms, tonumber(newest) + grain) end
+  redis.call('XADD', ids, string.format('%.0f-0', ms), '', '')
+  redis.call('DEL', clock)
+end
+-- `created` is before every id that is given out from now on, so that a client which has received
+-- nothing yet can be given a position, too; a position before `created` is one of deleted data.
+local created = redis.call('XREVRANGE', ids, '+', '-', 'COUNT', 1)[1][1]
+redis.call('HSET', meta, 'layout', ARGV[1], 'created', created)
+-- The entry without a name says since when the index is complete, as a negative score.
+redis.call('ZADD', index, -tonumber(string.match(created, '^(%d+)-')), '')
+return ARGV[1]

@@ -1,0 +1,46 @@
+"""Numbers by which Redis recognises the repetition of a call.  No I/O.
+
+A process has as many slots as it makes calls at once.  A slot's calls are numbered, and the next
+one begins only when the one before has ended, so that Redis needs to remember one number for each
+slot, however many calls there were.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class _Slot:
+    """A name on Redis, and the number of its next call."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.number = 0
+
+
+class Calls:
+    """The slots of one process; a forked child must have its own."""
+
+    def __init__(self) -> None:
+        self._process = secrets.token_hex(8)
+        self._numbers = itertools.count()
+        # Its operations are atomic, and so is counting.
+        self._free: deque[_Slot] = deque()
+
+    @contextmanager
+    def begin(self) -> Iterator[tuple[str, str]]:
+        """Yield a slot's name and the number of a call, the same for all attempts at it."""
+        try:
+            slot = self._free.pop()
+        except IndexError:
+            slot = _Slot(f"{self._process}:{next(self._numbers)}")
+        slot.number += 1
+        try:
+            # As many digits for each, so that Redis can compare them as text.
+            yield slot.name, f"{slot.number:012d}"
+        finally:
+            self._free.append(slot)

@@ -1,0 +1,150 @@
+"""Commands and scripts on the broker's own connections, tried again while Redis is away.
+
+The application's own client is never used; if one is given, only its connection settings are
+copied.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+import redis
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+
+from ..concurrency import Deadline, backoff
+from .calls import Calls
+from .connections import REFUSED, UNREACHABLE, broker_error, connection_settings
+
+#: Seconds for which a command is tried again before it raises.
+PATIENCE = 10.0
+#: The most connections for commands; further calls wait until one is free.
+CONNECTIONS = 16
+SCRIPTS = ("begin", "publish", "replay", "fork")
+
+Command = Sequence[Any]
+
+
+class Process:
+    """The state of one process: a forked child must not write to its parent's sockets."""
+
+    def __init__(self, connection_class: type[Any], settings: dict[str, Any]) -> None:
+        self.pool: Any = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
+            max_connections=CONNECTIONS,
+            timeout=PATIENCE,
+            connection_class=connection_class,
+            **settings,
+        )
+        self.calls = Calls()
+        #: Whether Redis has shown that its keys have the layout of this version.
+        self.checked = False
+
+
+class Commands:
+    """Executes commands.  Every method raises `BrokerError`."""
+
+    def __init__(self, url: str, client: object) -> None:
+        # A reference, because the connections of a Sentinel client ask its pool for the master, and
+        # refer to that pool weakly.
+        self._given = client
+        self._connection_class, self._settings = connection_settings(url, client)
+        self._processes: dict[int, Process] = {}
+
+    @property
+    def process(self) -> Process:
+        """The state of this process."""
+        pid = os.getpid()
+        if pid not in self._processes:
+            # Two threads may both make one; `setdefault` is atomic and keeps the first, and the
+            # other has not connected.
+            self._processes.setdefault(pid, Process(self._connection_class, self._settings))
+        return self._processes[pid]
+
+    def connection(self) -> Any:
+        """Return a new connection, which is not connected yet and belongs to the caller."""
+        return self._connection_class(**self._settings)
+
+    def run(self, script: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
+        """Run a Lua script of this package."""
+        [reply] = self.execute([["EVALSHA", _sha(script), len(keys), *keys, *arguments]])
+        return reply
+
+    def execute(self, commands: Sequence[Command], *, tries: int | None = None) -> list[Any]:
+        """Execute commands in one round trip, and again after connection errors.
+
+        `PATIENCE` and `tries` limit the attempts.  A refusal is raised at once.
+        """
+        pool = self.process.pool
+        deadline = Deadline(PATIENCE)
+        attempt = 0
+        while True:
+            try:
+                return _execute(pool, commands)
+            except (*UNREACHABLE, ReadOnlyError) as error:
+                # After a failover, idle connections lead to a server that is no master any more.
+                pool.disconnect(inuse_connections=False)
+                attempt += 1
+                if attempt == tries or deadline.passed or isinstance(error, REFUSED):
+                    raise broker_error(error) from error
+            except RedisError as error:
+                raise broker_error(error) from error
+            time.sleep(backoff(attempt))
+
+    def close(self) -> None:
+        for process in self._processes.values():
+            process.pool.disconnect()
+
+
+@functools.cache
+def _script(name: str) -> str:
+    return resources.files(__package__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+
+
+@functools.cache
+def _sha(name: str) -> str:
+    return hashlib.sha1(_script(name).encode()).hexdigest()
+
+
+def _execute(pool: Any, commands: Sequence[Command]) -> list[Any]:
+    """Execute commands; if the server lacks the script of one, load all and execute them again.
+
+    Only single commands run a script, so that none of them is executed twice.
+    """
+    try:
+        return _exchange(pool, commands)
+    except NoScriptError:
+        _exchange(pool, [["SCRIPT", "LOAD", _script(name)] for name in SCRIPTS])
+        return _exchange(pool, commands)
+
+
+def _exchange(pool: Any, commands: Sequence[Command]) -> list[Any]:
+    """Send commands on one connection and read the replies; raise the first error among them.
+
+    This goes round the client of redis-py, whose bookkeeping takes longer than all of our own.
+    """
+    connection = pool.get_connection()
+    try:
+        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        replies = [_read(connection) for _ in commands]
+    except BaseException:
+        # A reply that was not read would be taken for that of the next command.
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+def _read(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
