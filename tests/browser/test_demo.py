@@ -15,9 +15,10 @@ from typing import Any
 
 import psutil
 import pytest
-from selenium.webdriver.chrome.webdriver import WebDriver
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from tests.support.processes import free_port
 from tests.support.servers import RedisServer
@@ -99,7 +100,7 @@ def text(page: WebDriver, selector: str) -> str:
     return page.find_element(By.CSS_SELECTOR, selector).text
 
 
-def errors(page: WebDriver) -> list[str]:
+def errors(page: Chrome) -> list[str]:
     return [entry["message"] for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
 
 
@@ -113,7 +114,7 @@ def start_a_job(page: WebDriver) -> None:
     button.click()
 
 
-def statuses(page: WebDriver, url: str) -> list[int]:
+def statuses(page: Chrome, url: str) -> list[int]:
     """Return the statuses of the answers to the browser's requests of a URL."""
     found = []
     for entry in page.get_log("performance"):
@@ -229,6 +230,21 @@ def test_a_page_waits_for_the_server(demo: Demo, browse: Browse):
 
     assert script(page, "window.mark")
     assert is_live(page)
+
+
+def test_a_page_that_comes_back_has_one_stream(demo: Demo, webkit: WebDriver):
+    """A page that was kept while its user was elsewhere opens one stream when it is shown again."""
+    webkit.get(demo.url)
+    wait_until(lambda: is_live(webkit), 15)
+    webkit.execute_script("addEventListener('pageshow', () => { window.shownAt = Date.now(); })")
+    webkit.get(f"{demo.url}jobs/00000000-0000-4000-8000-000000000000")
+    webkit.back()
+    wait_until(lambda: script(webkit, "window.demo.counts.ready") == 2, 15)
+
+    # A source that revives comes back after `retry`, which is three seconds.
+    wait_until(lambda: script(webkit, "Date.now() - window.shownAt") > 5000, 10)
+    assert script(webkit, "window.demo.counts.ready") == 2
+    assert is_live(webkit)
 
 
 def test_a_job_outlives_its_redis(own_redis_server: RedisServer, tmp_path: Path, browse: Browse):

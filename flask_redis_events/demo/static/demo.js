@@ -199,14 +199,16 @@ function open(after) {
   heardAt = Date.now();
   last = after;
   source = new EventSource(after ? `events?last_event_id=${encodeURIComponent(after)}` : "events");
-  const on = (type, react) => source.addEventListener(type, (event) => { note(event); react?.(JSON.parse(event.data), event.lastEventId); });
+  // Safari revives a closed source when the page comes back from the back/forward cache.
+  const listen = (type, react) => source.addEventListener(type, (event) => event.target === source ? react(event) : event.target.close());
+  const on = (type, react) => listen(type, (event) => { note(event); react?.(JSON.parse(event.data), event.lastEventId); });
   for (const kind of Object.keys(show)) on(kind, (data, id) => maybeShow(kind, id, data));
   on("ready", () => setStatus("live", "live"));
   on("worker", ({ pid }) => { $("worker").textContent = `worker ${pid}`; });
   on("heartbeat");
   on("reset", start);  // messages are missing: the page loads its state anew
   on("reconnect", () => setStatus("waiting", "moving to another worker"));
-  source.onerror = () => setStatus("lost", "reconnecting");
+  listen("error", () => setStatus("lost", "reconnecting"));
   window.demo.source = source;
   window.demo.opened += 1;
 }
