@@ -27,6 +27,7 @@ class Application:
             history=settings.history,
             history_ttl=settings.history_ttl,
             silence_ttl=settings.silence_ttl,
+            secret=settings.secret,
             redis=redis,
             default=getattr(app.json, "default", None),
         )

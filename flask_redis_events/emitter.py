@@ -40,6 +40,7 @@ class Emitter:
         history: int = Settings.history,
         history_ttl: float = Settings.history_ttl,
         silence_ttl: float = Settings.silence_ttl,
+        secret: str = Settings.secret,
         redis: object = None,
         default: Callable[[Any], Any] | None = None,
     ) -> None:
@@ -50,6 +51,7 @@ class Emitter:
             history=settings.count("history", history),
             history_ttl=settings.seconds("history_ttl", history_ttl),
             silence_ttl=settings.seconds("silence_ttl", silence_ttl),
+            secret=settings.secret("secret", secret),
             client=redis,
         )
 

@@ -75,6 +75,15 @@ def maybe_limit(name: str, value: object) -> int | None:
     raise ConfigError(f"{name} must be a positive whole number or None, not {value!r}.")
 
 
+def secret(name: str, value: object) -> str:
+    if isinstance(value, str) and (not value or len(value) >= 16):
+        return value
+    # The value is not shown: it is a secret, even if it is a wrong one.
+    raise ConfigError(
+        f"{name} must be a str of 16 characters or more (secrets.token_hex() makes one), or ''."
+    )
+
+
 def one_of(*choices: str) -> Callable[[str, object], str]:
     def check(name: str, value: object) -> str:
         if isinstance(value, str) and value in choices:
@@ -105,6 +114,9 @@ class Settings:
     history_ttl: float = 300.0
     #: How long Redis remembers a channel's last id, which proves that the channel was silent since.
     silence_ttl: float = 86_400.0
+    #: What signs the events on Redis, so that nobody can forge one who may PUBLISH there, the same
+    #: in all processes; '' signs nothing.
+    secret: str = ""
     #: How long a stream may be silent before it sends a heartbeat.
     heartbeat: float = 15.0
     #: How long a browser waits before it reconnects.
@@ -143,6 +155,7 @@ CHECKS: dict[str, Callable[[str, object], Any]] = {
     "history": count,
     "history_ttl": seconds,
     "silence_ttl": seconds,
+    "secret": secret,
     "heartbeat": seconds,
     "retry": seconds,
     "max_streams": maybe_limit,

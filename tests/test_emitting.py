@@ -141,8 +141,8 @@ def publish(server: RedisServer, call: str, frame: str) -> bytes:
     script = commands._script("publish")
     names = ("ids", "call:slot", "meta", "channels", "last:a", "history:a")
     keys = [f"events:{name}" for name in names]
-    settings = [1000, 300_000, 86_400_000, 10_000, 9]
-    arguments: list[Any] = ["events:", call, *settings, 1, 1, "a", 1, "", frame]
+    settings = [1000, 300_000, 86_400_000, 10_000, 9, 1, "", ""]
+    arguments: list[Any] = ["events:", call, *settings, 1, "a", 1, "", frame]
     reply: bytes = server.client().eval(script, len(keys), *keys, *arguments)
     return reply
 

@@ -21,12 +21,14 @@ def open_broker(
     history: int,
     history_ttl: float,
     silence_ttl: float = Settings.silence_ttl,
+    secret: str = Settings.secret,
     client: object = None,
 ) -> Broker:
     """Make the broker that the URL's scheme selects; no connection is made yet.
 
-    `history` is in messages for each channel, `history_ttl` and `silence_ttl` in seconds.  `client`
-    is a redis-py client whose connection settings are used in place of the URL.
+    `history` is in messages for each channel, `history_ttl` and `silence_ttl` in seconds.  `secret`
+    signs what is published.  `client` is a redis-py client whose connection settings are used in
+    place of the URL.
     """
     if client is None and url.startswith("memory:"):
         return MemoryBroker.named(
@@ -42,5 +44,6 @@ def open_broker(
         history=history,
         history_ttl=history_ttl,
         silence_ttl=silence_ttl,
+        secret=secret,
         client=client,
     )

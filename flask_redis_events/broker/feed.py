@@ -6,6 +6,7 @@ reconnects, because only the reader knows which channels a new connection must s
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import deque
 from collections.abc import Collection, Sequence
@@ -19,6 +20,7 @@ from ..exceptions import BrokerError
 from ..wire.message import Message
 from .base import Acknowledgement, Delivery, Pong, Received, Refusal
 from .connections import translated
+from .stamps import Stamps
 
 #: The most channels in one SUBSCRIBE command.
 BATCH = 512
@@ -30,9 +32,10 @@ READ = 128
 class RedisFeed:
     """A `Feed` on one connection of redis-py."""
 
-    def __init__(self, connection: Any, prefix: str) -> None:
+    def __init__(self, connection: Any, prefix: str, stamps: Stamps) -> None:
         self._connection = connection
         self._prefix = prefix.encode()
+        self._stamps = stamps
         self._glob = escape(prefix).encode()
         # Guards writes and `_closed`.  A write first checks that the connection is up, because
         # redis-py would silently reconnect to send it, and the new connection would be subscribed
@@ -122,16 +125,20 @@ class RedisFeed:
         kind = reply[0] if isinstance(reply, list) else reply
         if kind == b"message":
             channel = self._channels.get((False, reply[1]))
-            return channel and Delivery(channel, Message.from_payload(channel.name, reply[2]))
+            return channel and self._deliver(channel, channel.name, reply[1], reply[2])
         if kind == b"pmessage":
             channel = self._channels.get((True, reply[1]))
             name = reply[2][len(self._prefix) :].decode("utf-8", "replace")
-            return channel and Delivery(channel, Message.from_payload(name, reply[3]))
+            return channel and self._deliver(channel, name, reply[2], reply[3])
         if kind in (b"subscribe", b"psubscribe"):
             channel = self._channels.get((kind == b"psubscribe", reply[1]))
             return channel and self._acknowledge(channel)
         # In pub/sub mode RESP2 answers a ping with a list; before the first SUBSCRIBE, with PONG.
         return Pong() if kind in (b"pong", b"PONG") else None
+
+    def _deliver(self, via: Channel, name: str, topic: bytes, payload: bytes) -> Delivery:
+        accept = functools.partial(self._stamps.accept, topic)
+        return Delivery(via, Message.from_payload(name, payload, accept))
 
     def _acknowledge(self, channel: Channel) -> Acknowledgement:
         # Redis answers commands in order, so this acknowledgement belongs to the oldest one.

@@ -3,7 +3,7 @@
 --
 -- KEYS[1] ids       stream: XADD with '*' is the clock, which never goes back
 -- KEYS[2] call      string: the number and the first id of the last call of this slot
--- KEYS[3] meta      hash: created (an id)
+-- KEYS[3] meta      hash: created (an id), word (what shows that a payload comes from here)
 -- KEYS[4] channels  sorted set: channel -> ms of the grain in which it last kept a message
 -- KEYS[5…]          of each channel: last (string: its last kept id), history (stream)
 -- ARGV[1] prefix    what precedes a channel's name for PUBLISH
@@ -14,7 +14,9 @@
 -- ARGV[6] grain     a power of ten in ms; what need not be exact is written once in it
 -- ARGV[7] digits    how many leading digits two ids of one grain have in common
 -- ARGV[8] persist   '1' keeps the messages in history; '0' only publishes them
--- ARGV[9] names     how many channels there are; their names follow
+-- ARGV[9] inner     two keys to sign payloads with, see `stamps.py`; '' to stamp them with the word
+-- ARGV[10] outer
+-- ARGV[11] names    how many channels there are; their names follow
 -- ARGV[…]           of each message: the number of its channel (1, …), its key as the envelope has
 --                   it (' <key>' or ''), and its frame without an id line
 --
@@ -24,11 +26,14 @@
 local ids, slot, meta, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, call, keep, digits = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[7])
 local ttl, silence, grain = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local persist, names = ARGV[8] == '1', tonumber(ARGV[9])
-local count = (#ARGV - 9 - names) / 3
+local persist, names = ARGV[8] == '1', tonumber(ARGV[11])
+local inner, outer = ARGV[9], ARGV[10]
+local count = (#ARGV - 11 - names) / 3
 -- Longer than any attempt of a call can be under way.
 local MEMORY = 600000
 
+local word = inner == '' and redis.call('HGET', meta, 'word')
+if inner == '' and not word then return false end
 local first = redis.call('XADD', ids, 'NOMKSTREAM', 'MAXLEN', '~', 1, '*', '', '')
 if not first then return false end
 
@@ -95,9 +100,9 @@ local function refresh(name, last, history, id)
 end
 
 for number = 1, count do
-  local at = 7 + names + 3 * number
+  local at = 9 + names + 3 * number
   local channel, key, frame = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2]
-  local name, id, prev = ARGV[9 + channel], first, '-'
+  local name, id, prev = ARGV[11 + channel], first, '-'
   if number > 1 then id = stem .. seq + number - 1 end
   if persist then
     local last, history = KEYS[3 + 2 * channel], KEYS[4 + 2 * channel]
@@ -113,7 +118,13 @@ for number = 1, count do
       if not known then prune(ms) end
     end
   end
-  redis.call('PUBLISH', prefix .. name,
-    ':' .. id .. ' ' .. prev .. key .. '\nid: ' .. id .. '\n' .. frame)
+  local topic, envelope = prefix .. name, ':' .. id .. ' ' .. prev .. ' '
+  local rest = key .. '\nid: ' .. id .. '\n' .. frame
+  local stamp = word
+  if not stamp then
+    stamp = redis.sha1hex(inner .. topic .. '\n' .. envelope .. rest)
+    stamp = redis.sha1hex(outer .. stamp)
+  end
+  redis.call('PUBLISH', topic, envelope .. stamp .. rest)
 end
 return first

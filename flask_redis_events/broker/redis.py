@@ -23,6 +23,7 @@ from .coverage import Held, Snapshot, is_missing, snapshot, too_much
 from .feed import RedisFeed
 from .history import Changed, History, Spans, TooMuch, message, read_position
 from .index import Index, TooMany
+from .stamps import Stamps, new_word
 
 #: The layout of the keys on Redis, see "On Redis" in `docs/design.rst`.
 LAYOUT = "2"
@@ -48,6 +49,7 @@ class RedisBroker:
         history: int,
         history_ttl: float,
         silence_ttl: float = Settings.silence_ttl,
+        secret: str = Settings.secret,
         client: object = None,
     ) -> None:
         self.numbered = history > 0
@@ -56,6 +58,7 @@ class RedisBroker:
         self._prefix = prefix
         self._spans = Spans.of(history_ttl, silence_ttl)
         self._commands = Commands(url, client)
+        self._stamps = Stamps(secret, self._begin)
 
     def publish(
         self, channel: str, frame: bytes, *, persist: bool = True, key: str | None = None
@@ -72,11 +75,7 @@ class RedisBroker:
         if not self.numbered:
             # Without history there are no ids, so the script and its clock are not needed.  Redis
             # could not recognise a repetition.
-            commands = [
-                ["PUBLISH", self._prefix + channel, f":- -{_tail(key)}\n".encode() + frame]
-                for channel, frame, key in messages
-            ]
-            self._commands.execute(commands, tries=1)
+            self._commands.execute([self._bare_publish(*one) for one in messages], tries=1)
             return [None] * len(messages)
         numbers: dict[str, int] = {}
         given: list[Any] = []
@@ -87,14 +86,17 @@ class RedisBroker:
             keys = [self._key(name) for name in ("ids", f"call:{slot}", "meta", "channels")]
             for channel in numbers:
                 keys += [self._key("last:" + channel), self._key("history:" + channel)]
-            settings = [self._keep, spans.ttl, spans.silence, spans.grain, spans.digits]
-            first = self._run(
-                "publish",
-                keys,
-                [self._prefix, call, *settings, int(persist), len(numbers), *numbers, *given],
-            )
+            settings: list[Any] = [self._keep, spans.ttl, spans.silence, spans.grain, spans.digits]
+            settings += [int(persist), self._stamps.inner, self._stamps.outer]
+            arguments = [self._prefix, call, *settings, len(numbers), *numbers, *given]
+            first = self._run("publish", keys, arguments)
         ms, seq = read_position(first)
         return [Position(ms, seq + number) for number in range(len(messages))]
+
+    def _bare_publish(self, channel: str, frame: bytes, key: str | None) -> list[Any]:
+        topic, rest = self._prefix + channel, f"{_tail(key)}\n".encode() + frame
+        stamp = self._stamps.sign(topic.encode(), b":- - ", rest)
+        return ["PUBLISH", topic, b":- - " + stamp + rest]
 
     def replay(
         self,
@@ -181,7 +183,7 @@ class RedisBroker:
         connection = self._commands.connection()
         with translated():
             connection.connect()
-        return RedisFeed(connection, self._prefix)
+        return RedisFeed(connection, self._prefix, self._stamps)
 
     def close(self) -> None:
         self._commands.close()
@@ -203,12 +205,13 @@ class RedisBroker:
     def _begin(self) -> None:
         """Make the clock if there is none; refuse to mix layouts."""
         keys = [self._key(name) for name in ("ids", "meta", "channels", "clock")]
-        found = self._commands.run("begin", keys, [LAYOUT, self._spans.grain]).decode()
-        if found != LAYOUT:
+        given = [LAYOUT, self._spans.grain, new_word()]
+        found, self._stamps.word = self._commands.run("begin", keys, given)
+        if found.decode() != LAYOUT:
             raise BrokerError(
-                f"The keys {self._prefix}… on this Redis have layout {found}, and this version of"
-                f" Flask-Redis-Events uses layout {LAYOUT}. Run the same version in all processes,"
-                " or give this one another REDIS_EVENTS_PREFIX."
+                f"The keys {self._prefix}… on this Redis have layout {found.decode()}, and this"
+                f" version of Flask-Redis-Events uses layout {LAYOUT}. Run the same version in all"
+                " processes, or give this one another REDIS_EVENTS_PREFIX."
             )
         self._commands.process.checked = True
 

@@ -56,9 +56,14 @@ class Sequence:
     def follows_a_gap(self, message: Message) -> bool:
         """Say whether a message of this channel, before this one, never came."""
         id, prev = message.id, message.prev
+        if id is None or id <= self._floor:
+            return False
+        if self.position is not None and id < self.position:
+            # Redis' clock went back; or somebody repeats what he has received.
+            return not self.tail.saw(id)
         last = self._last.get(message.channel)
         # The first one after the acknowledgement has nothing before it that could be missing.
-        if id is None or prev is None or last is None or id <= self._floor:
+        if prev is None or last is None:
             return False
         last = max(last, self._floor)
         if self.position is not None and id.outlives(last, self._ttl):
@@ -70,20 +75,20 @@ class Sequence:
         """Put a message to those who hear it; it goes out at `flush()`."""
         via, message = delivery
         id, heard = message.id, self._registry.hearing(message.channel)
-        if id is not None and (id <= self._floor or id == self.position):
+        if id is not None and (id <= self._floor or id <= (self.position or BEGINNING)):
             # From history, or through another pattern, all have it.
             return
-        if id is not None and (self.position is None or id > self.position):
+        if id is not None:
             self._pass(message, id, heard=bool(heard))
         else:
-            # A foreign message, or a forged one, as Redis gives out no older id.  It comes once for
-            # each way.
+            # A foreign message comes once for each way.
             heard = [
                 one for one in self._registry.listening(via) if one.hears(via, message.channel)
             ]
         if message.channel == TICKS:
-            self._forget_expired()
-            self._note_fork(message)
+            if id is not None:
+                self._forget_expired()
+                self._note_fork(message)
             return
         for audience in heard:
             audience.pending.append(message)

@@ -78,6 +78,11 @@ class Tail:
         """The newest message here, or None."""
         return self._messages[-1] if self._messages else None
 
+    def saw(self, id: Position) -> bool:
+        """Say whether a message with this id is here."""
+        index = bisect_right(self._ids, id)
+        return index > 0 and self._ids[index - 1] == id
+
     def covers(self, name: str, id: Position) -> bool:
         """Say whether this worker must have received a message, if its position is past the id."""
         return any(

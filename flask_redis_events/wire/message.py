@@ -1,11 +1,12 @@
 """One event as it crosses Redis, and the payload's envelope.
 
-    :<id> <prev>[ <key>]\\n        the envelope: to a browser, a comment
-    id: <id>\\n                    absent when the message has no id
-    event: …\\ndata: …\\n\\n         the frame
+    :<id> <prev> <stamp>[ <key>]\\n     the envelope: to a browser, a comment
+    id: <id>\\n                         absent when the message has no id
+    event: …\\ndata: …\\n\\n              the frame
 
 A worker sends the part after the envelope to its clients untouched.  `-` stands for "none": a
 transient message has an id and no prev, a message of an application without history has neither.
+The stamp shows who made it (`broker/stamps.py`).
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ from . import sse
 from .position import Position
 
 _ENVELOPE = re.compile(
-    rb":(?:-|(([0-9]{1,15})-([0-9]{1,15}))) (?:-|([0-9]{1,15})-([0-9]{1,15}))(?: ([^\n]*))?\n"
-    rb"(?(1)(?=id: \1\n))"  # the frame's own id, if there is one, is the envelope's
+    rb":(?:-|(?P<id>([0-9]{1,15})-([0-9]{1,15}))) (?:-|([0-9]{1,15})-([0-9]{1,15}))"
+    rb" (?P<stamp>-|[0-9a-f]{16,64})(?: ([^\n]*))?\n"
+    rb"(?(id)(?=id: (?P=id)\n))"  # the frame's own id, if there is one, is the envelope's
 )
+
+#: Says of a payload and the envelope found in it whether they come from an emitter.
+Accept = Callable[[bytes, re.Match[bytes]], bool]
 
 
 class Message:
@@ -64,13 +69,17 @@ class Message:
         return cls(channel, number(bare, id), id=id, prev=prev, key=key)
 
     @classmethod
-    def from_payload(cls, channel: str, payload: bytes) -> Message:
-        """Read a pub/sub payload; one that is no envelope and whole frame is foreign, and data."""
+    def from_payload(cls, channel: str, payload: bytes, accept: Accept | None = None) -> Message:
+        """Read a pub/sub payload; one that is no envelope and whole frame is foreign, and data.
+
+        `accept` says of a payload and its envelope whether they come from an emitter.
+        """
         found = _ENVELOPE.match(payload)
         # A frame without its end would run into the next one.
-        if found is None or not payload.endswith(b"\n\n", found.end()):
+        genuine = found is not None and payload.endswith(b"\n\n", found.end())
+        if found is None or not genuine or (accept is not None and not accept(payload, found)):
             return cls(channel, sse.encode(payload.decode("utf-8", "replace")))
-        _, ms, seq, prev_ms, prev_seq, key = found.groups()
+        _, ms, seq, prev_ms, prev_seq, _, key = found.groups()
         return cls(
             channel,
             payload[found.end() :],

@@ -17,10 +17,20 @@ FRAME = b'event: order\ndata: {"id":7}\n\n'
 @pytest.mark.parametrize(
     "envelope, id, prev, key",
     [
-        pytest.param(b":7-0 6-0\nid: 7-0\n", Position(7), Position(6), None, id="kept"),
-        pytest.param(b":7-0 -\nid: 7-0\n", Position(7), None, None, id="transient"),
-        pytest.param(b":- -\n", None, None, None, id="no history"),
-        pytest.param(b":7-0 6-0 EUR USD\nid: 7-0\n", Position(7), Position(6), "EUR USD", id="key"),
+        pytest.param(
+            b":7-0 6-0 0123456789abcdef\nid: 7-0\n", Position(7), Position(6), None, id="kept"
+        ),
+        pytest.param(
+            b":7-0 - 0123456789abcdef\nid: 7-0\n", Position(7), None, None, id="transient"
+        ),
+        pytest.param(b":- - -\n", None, None, None, id="no history"),
+        pytest.param(
+            b":7-0 6-0 0123456789abcdef EUR USD\nid: 7-0\n",
+            Position(7),
+            Position(6),
+            "EUR USD",
+            id="key",
+        ),
     ],
 )
 def test_the_envelope_is_read(envelope, id, prev, key):
@@ -41,14 +51,14 @@ def test_the_envelope_is_read(envelope, id, prev, key):
         pytest.param(b"two\nlines", "two\nlines", id="lines"),
         pytest.param(b"event: fake\ndata: x\n\n", "event: fake\ndata: x\n\n", id="looks like SSE"),
         pytest.param(b": 7-0 6-0\n", ": 7-0 6-0\n", id="nearly an envelope"),
-        pytest.param(b":- -\n", ":- -\n", id="an envelope without a frame"),
-        pytest.param(b":- -\ndata: x\n", ":- -\ndata: x\n", id="a frame without its end"),
+        pytest.param(b":- - -\n", ":- - -\n", id="an envelope without a frame"),
+        pytest.param(b":- - -\ndata: x\n", ":- - -\ndata: x\n", id="a frame without its end"),
         pytest.param(
-            b":7-0 6-0\ndata: x\n\n", ":7-0 6-0\ndata: x\n\n", id="a frame without its id"
+            b":7-0 6-0 -\ndata: x\n\n", ":7-0 6-0 -\ndata: x\n\n", id="a frame without its id"
         ),
         pytest.param(
-            b":7-0 6-0\nid: 8-0\ndata: x\n\n",
-            ":7-0 6-0\nid: 8-0\ndata: x\n\n",
+            b":7-0 6-0 -\nid: 8-0\ndata: x\n\n",
+            ":7-0 6-0 -\nid: 8-0\ndata: x\n\n",
             id="a frame with another id",
         ),
         pytest.param(b"", "", id="empty"),
