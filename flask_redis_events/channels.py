@@ -19,6 +19,12 @@ from .exceptions import ChannelError, ConfigError
 RESERVED = "$"
 #: Workers publish ticks on this channel, which show that the path through Redis works.
 TICKS = "$ticks"
+#: Workers ask each other here to end streams.
+KICKS = "$kicks"
+#: What every worker listens to.
+OWN = (TICKS, KICKS)
+#: Before a channel's name: who comes to it and who goes.
+PRESENCE = "$presence:"
 #: A developer may write `redis:orders` for the channel `orders`.
 SEED_PREFIX = "redis:"
 
@@ -135,8 +141,11 @@ def matches(pattern: str, name: str) -> bool:
     """Say whether a pattern matches a name by Redis' rules (`stringmatchlen` in its util.c).
 
     They know `*`, `?`, `[a-c]`, `[^a]` and `\\` for quoting, and they compare bytes, so `?` matches
-    one byte of a longer UTF-8 sequence.
+    one byte of a longer UTF-8 sequence.  In one point we are stricter: a reserved name is matched
+    only by a pattern that names it so.
     """
+    if name.startswith(RESERVED) and not pattern.startswith(RESERVED):
+        return False
     return _compiled(pattern).fullmatch(name.encode()) is not None
 
 

@@ -5,15 +5,17 @@ Celery tasks, cron jobs and scripts reach the same browsers as the web workers d
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from . import settings
 from .broker import Broker, open_broker
-from .channels import Channel, check_name
-from .exceptions import FieldError
+from .channels import KICKS, Channel, check_name
+from .exceptions import ConfigError, FieldError
 from .settings import Settings
-from .wire import Position, ServerSentEvent
+from .wire import Position, ServerSentEvent, sse
+from .workers.worker import EVERYWHERE
 
 
 class HistoricEvent(NamedTuple):
@@ -25,35 +27,17 @@ class HistoricEvent(NamedTuple):
     data: Any
 
 
-class Emitter:
-    """Sends events through a Redis; the arguments are the settings of the same names.
+class Emitting:
+    """What an `Emitter` and a `RedisEvents` both can do, through their broker."""
 
-    `redis` is a redis-py client to take the connection's settings from, in place of `url`;
-    `default` turns what JSON does not know into what it does, as in `json.dumps`.
-    """
+    @property
+    def broker(self) -> Broker:
+        raise NotImplementedError
 
-    def __init__(
-        self,
-        url: str = Settings.url,
-        *,
-        prefix: str = Settings.prefix,
-        history: int = Settings.history,
-        history_ttl: float = Settings.history_ttl,
-        silence_ttl: float = Settings.silence_ttl,
-        secret: str = Settings.secret,
-        redis: object = None,
-        default: Callable[[Any], Any] | None = None,
-    ) -> None:
-        self._default = default
-        self.broker: Broker = open_broker(
-            settings.url("url", url),
-            prefix=settings.prefix("prefix", prefix),
-            history=settings.count("history", history),
-            history_ttl=settings.seconds("history_ttl", history_ttl),
-            silence_ttl=settings.seconds("silence_ttl", silence_ttl),
-            secret=settings.secret("secret", secret),
-            client=redis,
-        )
+    @property
+    def _default(self) -> Callable[[Any], Any] | None:
+        """Turns what JSON does not know into what it does."""
+        raise NotImplementedError
 
     def emit(
         self,
@@ -122,6 +106,80 @@ class Emitter:
             HistoricEvent(str(message.id), message.channel, message.event, message.value)
             for message in snapshot.messages[:limit]
         ]
+
+    def present(self, channel: str) -> dict[str, int]:
+        """Return who is on a channel: identity -> number of streams, over all workers.
+
+        0 streams: the identity has left, and may be back in a moment.
+        """
+        return self.broker.people.present(check_name(channel))
+
+    def clients(self) -> dict[str, int]:
+        """Return all identities that have streams, with their numbers, over all workers."""
+        return self.broker.people.present(EVERYWHERE)
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Return what each worker says of itself."""
+        return [json.loads(text) for text in self.broker.people.leases()]
+
+    def disconnect(
+        self, *, identity: str | None = None, channel: str | None = None, for_good: bool = True
+    ) -> None:
+        """End the streams of an identity, or on a channel, in all workers within a second.
+
+        For good: the browser gets `end`, and stays away until its page opens a stream anew.
+        Otherwise it gets `reconnect`, comes back, and its view is asked again.
+        """
+        given = [value for value in (identity, channel) if value is not None]
+        if len(given) != 1 or not isinstance(given[0], str) or not given[0]:
+            raise FieldError("disconnect() takes identity= or channel=, a str that is not empty.")
+        if not self.broker.numbered:
+            raise ConfigError(
+                "disconnect() needs a history: set REDIS_EVENTS_HISTORY to 1 or more, as the"
+                " request to disconnect is an event that workers must be able to trust."
+            )
+        what = {"identity": identity, "channel": channel and check_name(channel)}
+        self.broker.publish(KICKS, sse.encode(sse.dumps({**what, "for_good": for_good})))
+
+
+class Emitter(Emitting):
+    """Sends events through a Redis; the arguments are the settings of the same names.
+
+    `redis` is a redis-py client to take the connection's settings from, in place of `url`;
+    `default` turns what JSON does not know into what it does, as in `json.dumps`.
+    """
+
+    def __init__(
+        self,
+        url: str = Settings.url,
+        *,
+        prefix: str = Settings.prefix,
+        history: int = Settings.history,
+        history_ttl: float = Settings.history_ttl,
+        silence_ttl: float = Settings.silence_ttl,
+        secret: str = Settings.secret,
+        redis: object = None,
+        default: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self._own_default = default
+        self._broker = open_broker(
+            settings.url("url", url),
+            prefix=settings.prefix("prefix", prefix),
+            history=settings.count("history", history),
+            history_ttl=settings.seconds("history_ttl", history_ttl),
+            silence_ttl=settings.seconds("silence_ttl", silence_ttl),
+            secret=settings.secret("secret", secret),
+            client=redis,
+        )
+
+    @property
+    def broker(self) -> Broker:
+        """The broker of this emitter."""
+        return self._broker
+
+    @property
+    def _default(self) -> Callable[[Any], Any] | None:
+        return self._own_default
 
     def close(self) -> None:
         """Close its connections; the next emit opens new ones."""

@@ -27,6 +27,10 @@ OVERFLOW = Ending("overflow", readable=False, cut=True)
 WRITE_TIMEOUT = Ending("write timeout", readable=False, cut=True)
 #: The application ended the stream for good: the client gets `end`, and then a 204.
 ENDED = Ending("ended", returns=False)
+#: `events.disconnect` has ended the stream for good, or `reauthorize` has.
+DISCONNECTED = Ending("disconnected", returns=False)
+#: The same, but the client comes back, and its view is asked again.
+ASKED_AGAIN = Ending("asked again")
 #: The worker is about to end.
 DRAINING = Ending("draining")
 #: The worker has no room for one more stream.

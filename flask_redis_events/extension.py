@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 from flask import Flask, Response, current_app, has_app_context, request
@@ -13,8 +13,9 @@ from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from .application import Application
-from .channels import Channel, Template, parse_all
-from .emitter import HistoricEvent
+from .broker import Broker
+from .channels import PRESENCE, Channel, Template, parse_all
+from .emitter import Emitting
 from .exceptions import ChannelError, ConfigError, SetupError
 from .hub import Hub
 from .listener import OnEvent
@@ -28,9 +29,10 @@ from .streams.producer import OnMessage
 NAME = "redis_events"
 #: What a view is: its result is responded to, so that it need not be a response.
 View = Callable[..., Any]
+OnPresence = Callable[[str, str, str], Any]
 
 
-class RedisEvents:
+class RedisEvents(Emitting):
     """Real-time events for a Flask application: streams to browsers, `emit` from anywhere.
 
     `redis` is a redis-py client to take the connection's settings from, in place of
@@ -67,6 +69,15 @@ class RedisEvents:
         """Start the `on` listeners in this process; a worker's first request does it otherwise."""
         if self._listeners:
             self._application.start(self._listeners)
+
+    @property
+    def broker(self) -> Broker:
+        """The broker of the current app."""
+        return self._application.emitter.broker
+
+    @property
+    def _default(self) -> Callable[[Any], Any] | None:
+        return self._application.emitter._default
 
     @property
     def hub(self) -> Hub:
@@ -107,12 +118,13 @@ class RedisEvents:
         """
         templates = [Template(channel) for channel in channels]
         checked = check(options, StreamOptions)
+        label = " ".join(channels)
 
         def respond(result: Any, values: dict[str, Any]) -> Any:
             if isinstance(result, str) or _is_channels(result):
                 return self._stream(parse_all(result), None, checked)
             if result is None or _is_callback(result):
-                return self._stream(_fill(templates, values), result, checked)
+                return self._stream(_fill(templates, values), result, checked, label=label)
             return result
 
         return _decorator(respond)
@@ -127,13 +139,18 @@ class RedisEvents:
         return self._stream(parse_all(channels), on_message, check(options, StreamOptions))
 
     def _stream(
-        self, channels: tuple[Channel, ...], callback: Any, options: dict[str, Any]
+        self,
+        channels: tuple[Channel, ...],
+        callback: Any,
+        options: dict[str, Any],
+        *,
+        label: str = "",
     ) -> Response:
         if not channels:
             raise ChannelError(
                 "The stream has no channels: name them in @events.stream(…), or return them."
             )
-        return response.channel_stream(self._application, channels, callback, options)
+        return response.channel_stream(self._application, channels, callback, options, label)
 
     def poll(self, **options: Unpack[PollOptions]) -> Callable[[View], View]:
         """Make a view a stream of what a function returns; the view returns the function.
@@ -154,50 +171,45 @@ class RedisEvents:
         """Return such a stream from inside any view; the options are those of `poll`."""
         return response.poll_stream(self._application, function, check(options, PollOptions))
 
-    # -- events ------------------------------------------------------------------------------------
-
-    def emit(
-        self,
-        channel: str,
-        data: Any,
-        *,
-        event: str | None = None,
-        retry: int | None = None,
-        persist: bool = True,
-        key: str | None = None,
-    ) -> str | None:
-        """Send `data` to every browser on `channel`; see `Emitter.emit`."""
-        return self._application.emitter.emit(
-            channel, data, event=event, retry=retry, persist=persist, key=key
-        )
-
-    def emit_many(
-        self, events: Iterable[tuple[str, Any]], *, persist: bool = True
-    ) -> list[str | None]:
-        """Send many (channel, data) pairs in one round trip; see `Emitter.emit_many`."""
-        return self._application.emitter.emit_many(events, persist=persist)
-
-    def history(
-        self, channel: str, *, after: str | None = None, limit: int = 100
-    ) -> list[HistoricEvent]:
-        """Return what is kept of a channel (or a pattern): the last `limit`, oldest first.
-
-        `after`: an id; then the first `limit` after it.  Raises `BrokerError` without Redis.
-        """
-        return self._application.emitter.history(channel, after=after, limit=limit)
+    # -- listeners ---------------------------------------------------------------------------------
 
     def on(self, *channels: str) -> Callable[[OnEvent], OnEvent]:
         """Call `f(channel, message)` in each worker for what is emitted, in an app context."""
         parsed = parse_all(list(channels))
 
         def decorate(function: OnEvent) -> OnEvent:
-            check_function("A listener", function)
-            if is_generator(function):
-                raise ConfigError(f"A listener must be a plain function, not {function!r}.")
+            _check_listener(function)
             self._listeners.append((parsed, function))
             return function
 
         return decorate
+
+    def on_presence(self, *channels: str) -> Callable[[OnPresence], OnPresence]:
+        """Call `f(channel, identity, event)` in each worker when an identity comes or goes.
+
+        `event` is "join" or "leave"; the channels may be patterns.
+        """
+        parsed = tuple(
+            Channel(PRESENCE + channel.name, channel.pattern)
+            for channel in parse_all(list(channels))
+        )
+
+        def decorate(function: OnPresence) -> OnPresence:
+            _check_listener(function)
+
+            def tell(_: str, told: dict[str, str]) -> None:
+                function(told["channel"], told["identity"], told["event"])
+
+            self._listeners.append((parsed, tell))
+            return function
+
+        return decorate
+
+
+def _check_listener(function: object) -> None:
+    check_function("A listener", function)
+    if is_generator(function):
+        raise ConfigError(f"A listener must be a plain function, not {function!r}.")
 
 
 def _decorator(respond: Callable[[Any, dict[str, Any]], Any]) -> Callable[[View], View]:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import atexit
 import os
+import socket
 import threading
 import time
+from collections import Counter
+from importlib import metadata
 from typing import Any
 
 from . import endings
@@ -23,7 +26,8 @@ from .reader import Probe, Reader, Replays
 from .reports import Metrics, Reports
 from .server import gunicorn
 from .settings import Settings
-from .wire import Batch, Position, control, newest
+from .wire import Batch, Message, Position, control, newest
+from .workers import Worker
 
 #: Seconds that a client has to take the last words of a worker that drains.
 FAREWELL = 0.5
@@ -36,7 +40,7 @@ class Hub:
         self.pid = os.getpid()
         self.settings = settings
         self.broker = broker
-        self.reports = Reports(sender)
+        self.reports = Reports(sender, settings.prefix)
         #: Runs the application's code for streams, under gevent.
         self.pool = Pool()
         #: What callbacks made of the last messages.
@@ -56,10 +60,14 @@ class Hub:
             lock=self._lock,
             reports=self.reports,
             on_refused=self._forbid,
+            on_kick=self._kick,
         )
         self._probe = Probe(broker, self._reader, self.reports)
         #: History for clients that come back.
         self.replays = Replays(broker, self._reader.sequence, lock=self._lock, reports=self.reports)
+        #: This worker among others.
+        self.worker = Worker(broker, self.reports, self._describe, grace=settings.retry * 2)
+        self._started_at = time.time()
         self._reading = False
         self._ticking = False
 
@@ -98,6 +106,7 @@ class Hub:
             if not self._ticking:
                 self._ticking = True
                 self._ticker.start()
+                self.worker.start()
                 gunicorn.warn_if_unfit()
                 # gunicorn may end the worker before the ticker's next look at it.
                 atexit.register(self._exit)
@@ -160,10 +169,36 @@ class Hub:
 
     def _forbid(self, channel: Channel) -> None:
         """Close the clients of a channel that Redis does not let its user hear."""
-        self.reports.forbidden(channel.name, self.settings.prefix)
+        self.reports.forbidden(channel.name)
         last = self.farewell(endings.FORBIDDEN)
         for audience in self._registry.listening(channel):
             audience.close(endings.FORBIDDEN, last=last)
+
+    def _kick(self, message: Message) -> None:
+        """End the streams that `events.disconnect` means."""
+        what = message.value
+        ending = endings.DISCONNECTED if what.get("for_good") else endings.ASKED_AGAIN
+        identity, channel = what.get("identity"), what.get("channel")
+        for client in self._snapshot():
+            if (identity and client.about.identity == identity) or channel in client.about.channels:
+                client.dismiss(ending)
+
+    def _snapshot(self) -> list[Owner]:
+        with self._lock:
+            return list(self._clients)
+
+    def _describe(self) -> dict[str, Any]:
+        """Say what other workers, and whoever operates them, may know of this one."""
+        clients = self._snapshot()
+        return {
+            "pid": self.pid,
+            "host": socket.gethostname(),
+            "version": metadata.version("Flask-Redis-Events"),
+            "started": self._started_at,
+            "draining": self.draining,
+            "streams": len(clients),
+            "channels": Counter(client.about.label for client in clients),
+        }
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -181,9 +216,7 @@ class Hub:
     def drain(self) -> None:
         """Ask every client to come back elsewhere, and end its stream; new ones end at once."""
         self.draining = True
-        with self._lock:
-            clients = list(self._clients)
-        for client in clients:
+        for client in self._snapshot():
             self._dismiss(client)
         # Clients that do not read their farewell must not delay the worker's exit.
         self._ticker.hasten()
@@ -193,6 +226,7 @@ class Hub:
         if os.getpid() == self.pid:
             self.drain()
             self.drain()
+            self.worker.stop()
 
     def _dismiss(self, client: Owner) -> None:
         if client.dismiss(endings.DRAINING):
@@ -208,3 +242,4 @@ class Hub:
         self._reader.stop()
         self._probe.stop()
         self._ticker.stop()
+        self.worker.stop()

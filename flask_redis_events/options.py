@@ -34,6 +34,13 @@ class StreamOptions(TypedDict, total=False):
     #: True runs the callback once for each message in a worker, and sends the result to all its
     #: clients; the callback must not depend on the client.
     shared: bool
+    #: `f()`, called in the view: who the client is, as text; None says nothing.
+    identity: Callable[[], str | None] | None
+    #: True lets `events.present(channel)` name the identity; "events" also sends the stream an
+    #: event `join` or `leave` for each identity that comes to its channels or goes.
+    presence: bool | str
+    #: `f(event)`, called about every heartbeat: False ends the stream for good.
+    reauthorize: Callable[..., Any] | None
     #: `f(event)`, called when the stream begins; the messages that it sends or returns come first.
     on_open: Callable[..., Any] | None
     #: `f(event, reason)`, called when the stream has ended.
@@ -51,6 +58,10 @@ class PollOptions(TypedDict, total=False):
     max_age: float | None
     #: True calls the function once for all clients of a worker, however many there are.
     shared: bool
+    #: `f()`, called in the view: who the client is, as text; None says nothing.
+    identity: Callable[[], str | None] | None
+    #: `f(event)`, called about every heartbeat: False ends the stream for good.
+    reauthorize: Callable[..., Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +78,9 @@ class Options:
     on_close: Callable[..., Any] | None = None
     interval: float = 1.0
     shared: bool = False
+    identity: Callable[[], str | None] | None = None
+    presence: bool | str = False
+    reauthorize: Callable[..., Any] | None = None
 
 
 def flag(name: str, value: object) -> bool:
@@ -79,6 +93,12 @@ def maybe_function(name: str, value: object) -> Callable[..., Any] | None:
     if value is None or callable(value):
         return value
     raise ConfigError(f"{name} must be a function, not {value!r}.")
+
+
+def presence(name: str, value: object) -> bool | str:
+    if isinstance(value, bool) or value == "events":
+        return value
+    raise ConfigError(f'{name} must be True, False or "events", not {value!r}.')
 
 
 def maybe_overflow(name: str, value: object) -> str | None:
@@ -95,6 +115,9 @@ _CHECKS: dict[str, Callable[[str, object], Any]] = {
     "on_close": maybe_function,
     "interval": settings.seconds,
     "shared": flag,
+    "identity": maybe_function,
+    "presence": presence,
+    "reauthorize": maybe_function,
 }
 
 
@@ -111,6 +134,8 @@ def check(
         if name not in allowed:
             raise ConfigError(f"There is no option {name!r}; use one of {', '.join(allowed)}.")
     checked = {name: _CHECKS[name](name, value) for name, value in given.items()}
+    if checked.get("presence") and checked.get("identity") is None:
+        raise ConfigError("presence= needs identity=, a function that says who the client is.")
     return {
         name: value for name, value in checked.items() if value is not None or name == "max_age"
     }
@@ -133,7 +158,7 @@ def complete(checked: Mapping[str, Any], settings: Settings) -> Options:
 
     Streams with the same options share one object, because a worker may have thousands of them.
     """
-    if "on_open" in checked or "on_close" in checked:
+    if any(map(callable, checked.values())):
         # A view may make these functions anew for each request; the cache would keep them alive.
         return _complete.__wrapped__(tuple(checked.items()), settings)
     return _complete(tuple(checked.items()), settings)

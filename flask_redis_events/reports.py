@@ -54,13 +54,17 @@ class Metrics:
 
 
 class Reports:
-    """The happenings of one hub.  `sender` is the application, as receivers of signals know it."""
+    """The happenings of one hub.  `sender` is the application, as receivers of signals know it.
 
-    def __init__(self, sender: object) -> None:
+    `prefix` is that of the channels on Redis, for the log.
+    """
+
+    def __init__(self, sender: object, prefix: str = "") -> None:
         self.metrics = Metrics()
         #: Functions that are told of every happening; they must not block.
         self.back_ends: list[Callable[[Happening], None]] = [self.metrics.record]
         self._sender = sender
+        self._prefix = prefix
         #: Whether the log has been told that there is no connection.
         self._away = False
         self._forbidden: set[str] = set()
@@ -162,7 +166,7 @@ class Reports:
         self._count("forked")
         log.warning("Messages up to %s were lost with another master of Redis.", id)
 
-    def forbidden(self, channel: str, prefix: str) -> None:
+    def forbidden(self, channel: str) -> None:
         """Redis does not let its user hear a channel."""
         self._count("forbidden")
         if len(self._forbidden) < MOST_NAMED and channel not in self._forbidden:
@@ -170,5 +174,5 @@ class Reports:
             log.error(
                 "Redis does not let its user hear the channel %r (ACL SETUSER … &%s…).",
                 channel,
-                prefix,
+                self._prefix,
             )

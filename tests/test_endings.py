@@ -31,7 +31,9 @@ def test_each_ending_has_a_reason_of_its_own():
             id="the connection of a client that does not read is cut",
         ),
         pytest.param(
-            lambda ending: not ending.returns, {"ended"}, id="one ending only is for good"
+            lambda ending: not ending.returns,
+            {"ended", "disconnected"},
+            id="what the application ends is for good",
         ),
         pytest.param(
             lambda ending: ending.patience > 1,

@@ -79,9 +79,7 @@ REPORTS: list[Any] = [
         id="recovered",
     ),
     pytest.param(lambda reports: reports.forked("5-0"), {"forked": 1}, [], id="forked"),
-    pytest.param(
-        lambda reports: reports.forbidden("a", "events:"), {"forbidden": 1}, [], id="forbidden"
-    ),
+    pytest.param(lambda reports: reports.forbidden("a"), {"forbidden": 1}, [], id="forbidden"),
 ]
 
 
@@ -102,7 +100,7 @@ def receiving() -> Iterator[list[tuple[str, dict[str, Any]]]]:
 
 @pytest.fixture
 def reports() -> Reports:
-    return Reports(SENDER)
+    return Reports(SENDER, "events:")
 
 
 @pytest.mark.parametrize("report, counted, told", REPORTS)
@@ -204,7 +202,7 @@ def test_each_outage_is_logged(reports, caplog):
             id="forked",
         ),
         pytest.param(
-            lambda reports: reports.forbidden("orders", "events:"),
+            lambda reports: reports.forbidden("orders"),
             logging.ERROR,
             "channel 'orders' (ACL SETUSER … &events:…)",
             id="forbidden",
@@ -234,7 +232,7 @@ def test_the_log_shows_where_a_callback_failed(reports, caplog):
 def test_the_log_names_a_forbidden_channel_once(reports, caplog):
     """A forbidden channel is logged once, and counted each time that a client asks for it."""
     for channel in ("a", "b", "a"):
-        reports.forbidden(channel, "events:")
+        reports.forbidden(channel)
 
     assert len(caplog.records) == 2
     assert reports.metrics["forbidden"] == 3
@@ -243,7 +241,7 @@ def test_the_log_names_a_forbidden_channel_once(reports, caplog):
 def test_the_log_names_so_many_forbidden_channels_only(reports, caplog):
     """Clients that invent channels fill neither the log nor the memory."""
     for number in range(MOST_NAMED + 5):
-        reports.forbidden(f"c{number}", "events:")
+        reports.forbidden(f"c{number}")
 
     assert len(caplog.records) == MOST_NAMED
 

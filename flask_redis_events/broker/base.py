@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from ..channels import Channel
@@ -70,6 +70,49 @@ class Feed(Protocol):
         """End the connection, so that a waiting `read` raises `BrokerError`; idempotent."""
 
 
+#: One identity on one channel.
+Entry = tuple[str, str]
+
+
+class People(Protocol):
+    """The leases of workers, and the identities that they serve.
+
+    Every method may raise `BrokerError`.  What a worker has noted goes with its lease: the worker
+    that notices first that a lease has lapsed cleans up, once.
+    """
+
+    def renew(self, worker: str, text: str, seconds: float, *, first: bool) -> list[str] | None:
+        """Renew a worker's lease; return the workers whose leases have lapsed.
+
+        They are the caller's to clean up after.  `first` says that the worker holds no lease yet.
+        None if it does not hold one any more: others may be cleaning up after it.
+        """
+
+    def resign(self, worker: str) -> None:
+        """Give a lease up; others clean up after the worker."""
+
+    def leases(self) -> list[str]:
+        """Return what each worker says of itself."""
+
+    def note(self, worker: str, streams: Mapping[Entry, int], grace: float) -> list[Entry]:
+        """Note how many streams identities have in a worker; return those who have joined.
+
+        An identity without streams has left when `grace` seconds have passed.
+        """
+
+    def noted(self, worker: str) -> list[Entry]:
+        """Return some of what a worker has noted, or all of it."""
+
+    def forget(self, worker: str) -> None:
+        """Forget a worker that has been cleaned up after."""
+
+    def left(self) -> list[Entry]:
+        """Take away who has left and did not come back in time; return each to one caller only."""
+
+    def present(self, channel: str) -> dict[str, int]:
+        """Return how many streams each identity has on a channel; 0 in its time of grace."""
+
+
 class Broker(Protocol):
     """Publishes messages, and replays those it keeps.  Every method may raise `BrokerError`."""
 
@@ -118,6 +161,10 @@ class Broker(Protocol):
         `overtaken`: ids before the position have been given out again, so that no position of
         before this moment holds any more.  Return the position before which clients are `forked`.
         """
+
+    @property
+    def people(self) -> People:
+        """What workers write down of themselves and of who is there."""
 
     def open(self) -> Feed:
         """Make the connection that a reader reads from."""

@@ -25,7 +25,7 @@ from .connections import REFUSED, UNREACHABLE, broker_error, connection_settings
 PATIENCE = 10.0
 #: The most connections for commands; further calls wait until one is free.
 CONNECTIONS = 16
-SCRIPTS = ("begin", "publish", "replay", "fork")
+SCRIPTS = ("begin", "publish", "replay", "fork", "lease", "note", "left")
 
 Command = Sequence[Any]
 

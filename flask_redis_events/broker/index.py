@@ -62,9 +62,10 @@ class Index:
             command = ["ZSCAN", self._key, cursor, "MATCH", pattern, "COUNT", NAMES]
             [[cursor, entries]] = self._execute([command])
             for name, score in zip(entries[::2], entries[1::2], strict=True):
-                if float(score) >= ms:
+                text = name.decode()
+                if float(score) >= ms and matches(pattern, text):
                     found += 1
-                    yield name.decode()
+                    yield text
             if found > MATCHES:
                 raise TooMany
             if cursor == b"0":

@@ -19,6 +19,7 @@ from ..settings import Settings
 from ..wire import Message, Position
 from .base import Acknowledgement, Delivery, Feed, Pong, Received
 from .coverage import Held, Snapshot, State, snapshot, too_much
+from .memory_people import MemoryPeople
 
 #: URL and prefix -> broker.  Applications and emitters that name the same two share a broker, as
 #: they would share a Redis.  A broker is forgotten with the last of them.
@@ -50,6 +51,7 @@ class MemoryBroker:
         self.history_ttl = history_ttl
         self._silence = max(silence_ttl, history_ttl) * 1000
         self._keep = history
+        self.people = MemoryPeople()
         # Guards all attributes below.
         self._lock = threading.Lock()
         self._feeds: set[MemoryFeed] = set()

@@ -23,6 +23,7 @@ from .coverage import Held, Snapshot, is_missing, snapshot, too_much
 from .feed import RedisFeed
 from .history import Changed, History, Spans, TooMuch, message, read_position
 from .index import Index, TooMany
+from .people import RedisPeople
 from .stamps import Stamps, new_word
 
 #: The layout of the keys on Redis, see "On Redis" in `docs/design.rst`.
@@ -59,6 +60,7 @@ class RedisBroker:
         self._spans = Spans.of(history_ttl, silence_ttl)
         self._commands = Commands(url, client)
         self._stamps = Stamps(secret, self._begin)
+        self.people = RedisPeople(self._commands.run, self._commands.execute, self._key)
 
     def publish(
         self, channel: str, frame: bytes, *, persist: bool = True, key: str | None = None

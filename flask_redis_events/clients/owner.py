@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 from ..endings import Ending
 
 
@@ -9,6 +12,9 @@ class Owner:
     """Whoever a subscription belongs to.  Nothing here may block."""
 
     __slots__ = ()
+
+    #: What a stream is: its channels, their label in statistics, and whose it is.
+    about: Any = SimpleNamespace(channels=(), label="", identity=None)
 
     def dismiss(self, ending: Ending) -> bool:
         """Ask the client to come back, and end its stream; False if it has ended by now."""

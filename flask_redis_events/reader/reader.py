@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable
 
 from .. import concurrency
 from ..broker.base import Acknowledgement, Broker, Delivery, Feed, Received, Refusal
-from ..channels import TICKS, Channel
+from ..channels import KICKS, OWN, TICKS, Channel
 from ..clients import Audience, Registry, Subscription
 from ..concurrency import Deadline
 from ..exceptions import BrokerError
 from ..reports import Reports
+from ..wire import Message
 from .acknowledgements import Acknowledgements
 from .recovery import recover
 from .sequence import Sequence
@@ -45,8 +46,11 @@ class Reader:
         lock: threading.RLock,
         reports: Reports,
         on_refused: Callable[[Channel], None],
+        on_kick: Callable[[Message], None] = lambda message: None,
     ) -> None:
-        self.sequence = Sequence(registry, ttl=broker.history_ttl * 1000, tail=Tail(TAIL))
+        self.sequence = Sequence(
+            registry, ttl=broker.history_ttl * 1000, tail=Tail(TAIL), on_kick=on_kick
+        )
         self._broker = broker
         self._registry = registry
         self._lock = lock
@@ -143,7 +147,7 @@ class Reader:
         with self._lock:
             wanted = self._registry.channels
             if self._broker.numbered:
-                wanted.append(Channel(TICKS))
+                wanted += map(Channel, OWN)
             self._acknowledgements.begin(wanted)
             self.feed = feed
             feed.subscribe(wanted)
@@ -221,10 +225,12 @@ class Reader:
         Redis refuses a command as a whole, so several channels are asked for again one by one.
         """
         assert self.feed is not None
-        again = [c for c in channels if c in self._registry or c.name == TICKS]
+        again = [c for c in channels if c in self._registry or c.name in OWN]
         if len(channels) == 1:
             if channels[0].name == TICKS:
                 raise BrokerError(f"Redis refused its user the channel {TICKS!r}.")
+            if channels[0].name == KICKS:
+                self._reports.forbidden(KICKS)
             again = []
         for channel in again:
             self.feed.subscribe([channel])
@@ -239,6 +245,7 @@ class Reader:
         with self._lock:
             refused = self._acknowledgements.refused
             channels = [c for c in self._registry.channels if c not in refused]
+            channels.append(Channel(KICKS))
         recover(
             channels,
             reason,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from ..broker.base import Delivery
 from ..broker.coverage import Snapshot
-from ..channels import TICKS, Channel, matches
+from ..channels import KICKS, OWN, TICKS, Channel, matches
 from ..clients import Audience, Registry
 from ..concurrency import Turn, let_others_run
 from ..wire import BEGINNING, NEVER, Message, Position
@@ -30,6 +30,7 @@ class Sequence:
         *,
         ttl: float,
         tail: Tail,
+        on_kick: Callable[[Message], None] = lambda message: None,
         rest: Callable[[], None] = let_others_run,
     ) -> None:
         #: The newest id of any channel; None until Redis' clock is known.
@@ -39,6 +40,7 @@ class Sequence:
         #: What passed lately, for those who come back.
         self.tail = tail
         self._registry = registry
+        self._on_kick = on_kick
         self._ttl = ttl
         self._rest = rest
         #: What is not newer came from history already.
@@ -79,16 +81,21 @@ class Sequence:
             # From history, or through another pattern, all have it.
             return
         if id is not None:
-            self._pass(message, id, heard=bool(heard))
+            self._pass(message, id, heard=bool(heard) or message.channel == KICKS)
         else:
             # A foreign message comes once for each way.
             heard = [
                 one for one in self._registry.listening(via) if one.hears(via, message.channel)
             ]
-        if message.channel == TICKS:
-            if id is not None:
+        if message.channel in OWN:
+            # One without an id is not ours.
+            if id is not None and message.channel == TICKS:
                 self._forget_expired()
                 self._note_fork(message)
+            elif id is not None:
+                # First what came before it.
+                self.flush()
+                self._on_kick(message)
             return
         for audience in heard:
             audience.pending.append(message)

@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 from flask import Flask
 
 from .. import concurrency
-from ..clients.outcomes import Outcomes, fingerprint_of
+from ..clients.outcomes import fingerprint_of
 from ..endings import Ending
 from ..exceptions import ConfigError
+from ..hub import Hub
 from ..options import Options
-from ..reports import Reports
 from ..wire import Batch, Message, Position, ServerSentEvent, sse
 from ..wire.message import number
+from ..workers.worker import EVERYWHERE
 
 
 def check_function(what: str, function: object) -> None:
@@ -50,13 +51,24 @@ NOTHING = Batch()
 class StreamEvent:
     """What a callback is given as `event`: the stream itself."""
 
-    __slots__ = ("_sent", "_terminated", "channels", "last_event_id")
+    __slots__ = ("_sent", "_terminated", "channels", "identity", "label", "last_event_id")
 
-    def __init__(self, channels: Sequence[str], last_event_id: str | None) -> None:
+    def __init__(
+        self,
+        channels: Sequence[str],
+        last_event_id: str | None,
+        *,
+        identity: str | None = None,
+        label: str = "",
+    ) -> None:
         #: The stream's channels, as they were asked for.
         self.channels = tuple(channels)
         #: The id that the browser came back with; None on a first connect.
         self.last_event_id = last_event_id
+        #: Who the client is, as the option `identity` says; None if it says nothing.
+        self.identity = identity
+        #: What stands for the channels in statistics: their templates, or the view's name.
+        self.label = label
         self._sent: list[ServerSentEvent] | None = None
         self._terminated = False
 
@@ -90,15 +102,12 @@ class StreamEvent:
 class Runner:
     """Runs an application's functions for one stream, and makes frames of what they say."""
 
-    __slots__ = ("_default", "_outcomes", "_reports", "app", "ended", "event", "finalizers")
+    __slots__ = ("_default", "_hub", "app", "ended", "event", "finalizers")
 
-    def __init__(
-        self, app: Flask, event: StreamEvent, *, reports: Reports, outcomes: Outcomes
-    ) -> None:
+    def __init__(self, app: Flask, event: StreamEvent, hub: Hub) -> None:
         self.app = app
         self.event = event
-        self._reports = reports
-        self._outcomes = outcomes
+        self._hub = hub
         #: Whether the application has ended the stream.
         self.ended = False
         #: What the application gave to `Response.call_on_close`.
@@ -135,10 +144,10 @@ class Runner:
         if fingerprint is None:
             return self._made_of(message, value, numbered, name)
         key = (numbered, name, fingerprint)
-        made = self._outcomes.get(message, key)
+        made = self._hub.outcomes.get(message, key)
         if made is None:
             made = self._made_of(message, value, numbered, name)
-            self._outcomes.put(message, key, made)
+            self._hub.outcomes.put(message, key, made)
         return made
 
     def _made_of(self, message: Message, value: Any, numbered: bool, name: str | None) -> Batch:
@@ -180,12 +189,32 @@ class Runner:
             frames[-1] = number(frames[-1], position)
         return b"".join(frames)
 
+    def ask(self, function: Callable[[StreamEvent], object]) -> bool | None:
+        """Return what a function says of the stream, yes or no; None if it fails."""
+        return self._attempt(self._ask, function)
+
+    def _ask(self, function: Callable[[StreamEvent], object]) -> bool:
+        with self.app.app_context():
+            return bool(function(self.event))
+
+    def report_beginning(self, options: Options) -> None:
+        """Tell all who want to know that there is a stream."""
+        self._hub.reports.opened(self.event.channels)
+        if self.event.identity is not None:
+            self._hub.worker.add(self._places(options), self.event.identity)
+
+    def _places(self, options: Options) -> Sequence[str]:
+        """Return the channels on which others may see that the client is there."""
+        return (EVERYWHERE, *self.event.channels) if options.presence else (EVERYWHERE,)
+
     def report_end(self, options: Options, ending: Ending, seconds: float) -> None:
         """Tell the application, and all who want to know, that the stream is over."""
         if options.on_close is not None:
             self._call_in_vain(options.on_close, self.event, ending.reason)
         self.finalize()
-        self._reports.closed(self.event.channels, ending, seconds)
+        self._hub.reports.closed(self.event.channels, ending, seconds)
+        if self.event.identity is not None:
+            self._hub.worker.remove(self._places(options), self.event.identity)
 
     def finalize(self) -> None:
         """Call what the application wants to have called at the end of the response."""
@@ -203,4 +232,4 @@ class Runner:
 
     def failed(self, error: BaseException) -> None:
         """Report an error of the application's."""
-        self._reports.callback_failed(self.event.channels, error)
+        self._hub.reports.callback_failed(self.event.channels, error)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .. import concurrency, endings
+from ..channels import PRESENCE
 from ..concurrency import TURN
 from ..endings import Ending
 from ..exceptions import SubscriptionClosed
@@ -226,7 +227,10 @@ class Callback(Producer):
                     self._reached = item.restart or self._reached
                 continue
             self._reached = item.id or self._reached
-            made = self._runner.render(self._callback, item, numbered=numbered)
+            if item.channel.startswith(PRESENCE):
+                made = Batch([item])
+            else:
+                made = self._runner.render(self._callback, item, numbered=numbered)
             if made.size:
                 self._made.append(made)
                 size += made.size

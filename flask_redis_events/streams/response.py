@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
@@ -9,11 +10,11 @@ from flask import Flask, Response, request
 
 from .. import options
 from ..application import Application
-from ..channels import Channel
+from ..channels import PRESENCE, Channel
 from ..clients import Subscription
 from ..concurrency import TURN, jitter
 from ..endings import Ending
-from ..exceptions import ConfigError
+from ..exceptions import ConfigError, FieldError
 from ..hub import Hub
 from ..options import Options
 from ..server import ClientSocket, Takeover
@@ -27,18 +28,29 @@ from .source import Source
 from .stream import Stream
 
 CONTENT_TYPE = "text/event-stream"
+#: What an identity may be.
+_IDENTITY = re.compile(r"[^\r\n\0\ud800-\udfff]{1,256}")
 #: No hop-by-hop header among them: WSGI does not allow an application to set those.
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 def channel_stream(
-    app: Application, channels: tuple[Channel, ...], callback: Any, given: Mapping[str, Any]
+    app: Application,
+    channels: tuple[Channel, ...],
+    callback: Any,
+    given: Mapping[str, Any],
+    label: str = "",
 ) -> Response:
-    """Respond with messages of channels: passed through, or by a callback or a generator."""
+    """Respond with messages of channels: passed through, or by a callback or a generator.
+
+    `label` stands for the channels in statistics; without one, the view's name does.
+    """
     if callback is not None:
         check_function("A stream's callback", callback)
     hub, chosen = app.hub, options.complete(given, app.settings)
-    runner = _runner(app.app, hub, _event([channel.name for channel in channels]))
+    runner = Runner(app.app, _event([c.name for c in channels], chosen, label), hub)
+    if chosen.presence:
+        channels = _with_presence(channels, chosen)
     numbered = chosen.history and hub.settings.history > 0
 
     def subscription(on: tuple[Channel, ...] = (), *, held: bool = True) -> Subscription:
@@ -74,7 +86,7 @@ def _shared(
         inbox = Subscription(
             channels, limit=chosen.buffer, overflow="drop", held=True, numbered=client.numbered
         )
-        own = _runner(runner.app, hub, StreamEvent(runner.event.channels, None))
+        own = Runner(runner.app, StreamEvent(runner.event.channels, None), hub)
         return Callback(hub, own, group, inbox, callback, turn=TURN * 4)
 
     def make_group() -> Group:
@@ -88,11 +100,11 @@ def poll_stream(app: Application, function: OnPoll, given: Mapping[str, Any]) ->
     """Respond with what a function returns, again and again."""
     check_function("A poll", function)
     hub, chosen = app.hub, options.complete(given, app.settings)
-    runner = _runner(app.app, hub, _event([request.path]))
+    runner = Runner(app.app, _event([request.path], chosen), hub)
     client = Subscription(limit=chosen.buffer, overflow=chosen.overflow, numbered=False)
 
     def make(target: Any) -> Poll:
-        own = runner if target is client else _runner(runner.app, hub, runner.event)
+        own = runner if target is client else Runner(runner.app, runner.event, hub)
         return Poll(hub, own, target, function, chosen.interval)
 
     def make_group() -> Group:
@@ -106,17 +118,35 @@ def poll_stream(app: Application, function: OnPoll, given: Mapping[str, Any]) ->
     return _respond(hub, runner, source, chosen)
 
 
-def _event(channels: list[str]) -> StreamEvent:
+def _event(channels: list[str], chosen: Options, label: str = "") -> StreamEvent:
     # The newest first: a browser updates the header at each reconnect; a library that may not set
     # headers puts `lastEventId` behind the URL, where the page may have put `last_event_id` before.
     header, args = request.headers.get("Last-Event-ID"), request.args
     return StreamEvent(
-        channels, header or args.get("lastEventId") or args.get("last_event_id") or None
+        channels,
+        header or args.get("lastEventId") or args.get("last_event_id") or None,
+        identity=_identity(chosen),
+        label=label or request.endpoint or "",
     )
 
 
-def _runner(app: Flask, hub: Hub, event: StreamEvent) -> Runner:
-    return Runner(app, event, reports=hub.reports, outcomes=hub.outcomes)
+def _identity(chosen: Options) -> str | None:
+    identity = None if chosen.identity is None else chosen.identity()
+    if identity is None or (isinstance(identity, str) and _IDENTITY.fullmatch(identity)):
+        return identity
+    raise FieldError(
+        "identity= must return a str of 1 to 256 characters without line ends and NUL, or None;"
+        f" not {identity!r}. Write str(user.id)."
+    )
+
+
+def _with_presence(channels: tuple[Channel, ...], chosen: Options) -> tuple[Channel, ...]:
+    """Add the channels on which others are seen to come and go."""
+    if any(channel.pattern for channel in channels):
+        raise ConfigError("presence= needs channels with exact names, not patterns.")
+    if chosen.presence != "events":
+        return channels
+    return (*channels, *[Channel(PRESENCE + channel.name) for channel in channels])
 
 
 def _key(kind: str) -> Hashable:

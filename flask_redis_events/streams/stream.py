@@ -11,6 +11,7 @@ request and no context.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Iterator
 
@@ -22,9 +23,10 @@ from ..hub import FAREWELL, Hub
 from ..options import Options, next_tick
 from ..server import ClientSocket, SocketWriter, Takeover
 from ..wire import Form, control
-from .callbacks import Runner
+from .callbacks import Runner, StreamEvent
 from .opening import find_beginning
 from .producer import Producer
+from .reauthorization import Reauthorization
 from .source import Source
 
 
@@ -32,21 +34,8 @@ class Stream(Owner):
     """A client's stream, whatever its source."""
 
     __slots__ = (
-        "_frames",
-        "_given",
-        "_opened_at",
-        "_over",
-        "_socket",
-        "_timed",
-        "_writer",
-        "_writing_since",
-        "begun",
-        "client",
-        "hub",
-        "options",
-        "runner",
-        "source",
-        "takeover",
+        *("_frames", "_given", "_opened_at", "_over", "_socket", "_timed", "_writer"),
+        *("_writing_since", "begun", "client", "hub", "options", "runner", "source", "takeover"),
     )
 
     def __init__(
@@ -119,7 +108,7 @@ class Stream(Owner):
         self._opened_at = time.monotonic()
         self.client.owner = self
         self.hub.open(self)
-        self.hub.reports.opened(self.runner.event.channels)
+        self.runner.report_beginning(self.options)
         if self._socket is not None:
             self._socket.watch(self._gone)
 
@@ -200,11 +189,15 @@ class Stream(Owner):
         if self._socket is not None:
             self._socket.release()
 
+    @property
+    def about(self) -> StreamEvent:
+        return self.runner.event
+
     # -- what ends it ------------------------------------------------------------------------------
 
     def dismiss(self, ending: Ending) -> bool:
         """Ask the client to come back, and end its stream; False if it has ended by now."""
-        last = self.hub.farewell(ending)
+        last = self.hub.farewell(ending) if ending.returns else control.end(None)
         if not self.begun:
             # Nothing was accepted for it.
             return self.client.close(ending, last=last)
@@ -260,8 +253,7 @@ class Stream(Owner):
             self._socket.look(self._gone)
         if self.client.closed is not None:
             return now + FAREWELL
-        max_age = self.options.max_age
-        if max_age is not None and now - self._opened_at >= max_age:
+        if now - self._opened_at >= (self.options.max_age or math.inf):
             self.dismiss(endings.MAX_AGE)
             return now + FAREWELL
         if now - self.client.active_at >= self.options.heartbeat * 0.7:
@@ -271,6 +263,8 @@ class Stream(Owner):
 
     def _keep_time(self) -> None:
         self.client.active_at = now = time.monotonic()
+        if self.options.reauthorize is not None:
+            self.hub.keep_time(Reauthorization(self), now + self.options.heartbeat)
         self.hub.keep_time(self, now + self._next_tick())
 
     def _next_tick(self) -> float:

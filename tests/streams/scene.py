@@ -27,12 +27,7 @@ class Scene:
             self.hub = events.hub
         self.client = Subscription(**options)
         self.inbox = Subscription(channels("a"), held=True, **options)
-        self.runner = Runner(
-            self.app,
-            StreamEvent(["a"], None),
-            reports=self.hub.reports,
-            outcomes=self.hub.outcomes,
-        )
+        self.runner = Runner(self.app, StreamEvent(["a"], None), self.hub)
 
     def work(self, source: Producer) -> None:
         """Let a source do all that it can do now, as its stream's thread, or the pool, does."""

@@ -32,12 +32,7 @@ class Scene:
         events = RedisEvents(app)
         with app.app_context():
             self.hub = events.hub
-        self.runner = Runner(
-            app,
-            StreamEvent(["a"], None),
-            reports=self.hub.reports,
-            outcomes=self.hub.outcomes,
-        )
+        self.runner = Runner(app, StreamEvent(["a"], None), self.hub)
         inbox = Subscription(channels("a"), limit=2000, overflow="drop", held=True)
         self.group = Group(
             self.hub,

@@ -1,0 +1,82 @@
+"""Who is there, in one process without Redis; see `people.py`, whose promises it keeps."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+
+from .base import Entry
+
+
+class MemoryPeople:
+    """The leases and identities of the workers that share a `memory://` broker."""
+
+    def __init__(self) -> None:
+        # Guards all below.
+        self._lock = threading.Lock()
+        #: Worker -> when its lease lapses, and what it says of itself.
+        self._leases: dict[str, tuple[float, str]] = {}
+        #: Entry -> worker -> streams; empty where the identity has left and may come back.
+        self._present: dict[Entry, dict[str, int]] = {}
+        self._leaving: dict[Entry, float] = {}
+
+    def renew(self, worker: str, text: str, seconds: float, *, first: bool) -> list[str] | None:
+        now = time.monotonic()
+        with self._lock:
+            held = self._leases.get(worker)
+            if not first and (held is None or held[0] <= now):
+                return None
+            self._leases[worker] = (now + seconds, text)
+            return [name for name, (lapses, _) in self._leases.items() if lapses <= now]
+
+    def resign(self, worker: str) -> None:
+        with self._lock:
+            self._leases[worker] = (0.0, "")
+
+    def leases(self) -> list[str]:
+        now = time.monotonic()
+        with self._lock:
+            return [text for lapses, text in self._leases.values() if lapses > now]
+
+    def note(self, worker: str, streams: Mapping[Entry, int], grace: float) -> list[Entry]:
+        joined: list[Entry] = []
+        with self._lock:
+            for entry, count in streams.items():
+                before = self._present.get(entry)
+                after = {name: n for name, n in (before or {}).items() if name != worker}
+                if count:
+                    after[worker] = count
+                    self._leaving.pop(entry, None)
+                    if before is None:
+                        joined.append(entry)
+                elif before and not after:
+                    self._leaving[entry] = time.monotonic() + grace
+                if before is not None or after:
+                    self._present[entry] = after
+        return joined
+
+    def noted(self, worker: str) -> list[Entry]:
+        with self._lock:
+            return [entry for entry, workers in self._present.items() if worker in workers]
+
+    def forget(self, worker: str) -> None:
+        with self._lock:
+            self._leases.pop(worker, None)
+
+    def left(self) -> list[Entry]:
+        now = time.monotonic()
+        with self._lock:
+            due = [entry for entry, at in self._leaving.items() if at <= now]
+            for entry in due:
+                del self._leaving[entry], self._present[entry]
+        return due
+
+    def present(self, channel: str) -> dict[str, int]:
+        found: dict[str, int] = defaultdict(int)
+        with self._lock:
+            for (name, identity), workers in self._present.items():
+                if name == channel:
+                    found[identity] += sum(workers.values())
+        return dict(found)
