@@ -1,8 +1,8 @@
 """Channel names, patterns and templates: which are allowed, and which names a pattern matches.
 
-Only the developer's text can make a channel a pattern; a value filled into a template never can.
-So `"user:{name}"` remains an exact channel when the name in the URL is `*`, and a client cannot
-subscribe to other users' channels.
+Only the developer's text can make a channel a pattern, or begin with `redis:`; a value filled into
+a template never can.  So `"user:{name}"` remains an exact channel when the name in the URL is `*`,
+and a client cannot subscribe to other users' channels.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ KICKS = "$kicks"
 OWN = (TICKS, KICKS)
 #: Before a channel's name: who comes to it and who goes.
 PRESENCE = "$presence:"
-#: A developer may write `redis:orders` for the channel `orders`.
-SEED_PREFIX = "redis:"
+#: A developer may write `redis:orders` for the channel `orders`, so no channel's name begins so.
+SPELLING = "redis:"
 
 
 class Channel(NamedTuple):
@@ -37,30 +37,33 @@ class Channel(NamedTuple):
 
     @classmethod
     def parse(cls, text: object) -> Channel:
-        """Read a channel as a developer writes it: `orders`, `redis:orders`, `orders:*`."""
+        """Read a channel: `orders`, `orders:*`."""
         name = check_name(text)
-        if is_pattern(name):
-            return cls(name, pattern=True)
-        # `escape` quotes characters for patterns; in an exact name they stand for themselves.
-        return cls(re.sub(r"\\([*?\[\]\\])", r"\1", name))
+        return cls(name, pattern=True) if is_pattern(name) else cls(unescape(name))
+
+
+def written(text: str) -> str:
+    """Return a channel without the prefix `redis:`, which a developer may write before it."""
+    return text.removeprefix(SPELLING) if isinstance(text, str) else text
 
 
 def check_name(text: object) -> str:
-    """Return the channel's name without the prefix `redis:`, or raise `ChannelError`."""
+    """Return the channel's name, or raise `ChannelError`."""
     if not isinstance(text, str):
         raise ChannelError(f"A channel is a str, not {text!r}.")
-    name = text.removeprefix(SEED_PREFIX)
-    if not name:
-        raise ChannelError(f"A channel needs a name; {text!r} has none.")
-    if any(character in name for character in "\r\n\0"):
+    if not text:
+        raise ChannelError("A channel needs a name; '' is none.")
+    if any(character in text for character in "\r\n\0"):
         raise ChannelError(f"A channel cannot hold a line end or NUL: {text!r}.")
-    if name.startswith(RESERVED):
+    if text.startswith(RESERVED):
         raise ChannelError(f"Channels that begin with {RESERVED!r} are reserved: {text!r}.")
+    if text.startswith(SPELLING):
+        raise ChannelError(f"A channel's name cannot begin with {SPELLING!r}; omit it: {text!r}.")
     try:
-        name.encode()
+        text.encode()
     except UnicodeEncodeError as error:
         raise ChannelError(f"A channel must be valid Unicode: {text!r}.") from error
-    return name
+    return text
 
 
 def is_pattern(name: str) -> bool:
@@ -71,6 +74,11 @@ def is_pattern(name: str) -> bool:
 def escape(value: str) -> str:
     """Quote a value from outside, so that each character in it stands for itself."""
     return re.sub(r"([*?\[\]\\])", r"\\\1", value)
+
+
+def unescape(name: str) -> str:
+    """Undo the quoting, because in an exact name each character stands for itself anyway."""
+    return re.sub(r"\\([*?\[\]\\])", r"\1", name)
 
 
 def parse_all(channels: object) -> tuple[Channel, ...]:
@@ -85,6 +93,10 @@ def parse_all(channels: object) -> tuple[Channel, ...]:
     return parsed
 
 
+#: Text that ends neither inside a class nor with a backslash, which would quote what follows.
+_ENDED = re.compile(r"(?:[^\[\\]|\\.|\[(?:[^\]\\]|\\.)*\])*", re.DOTALL)
+
+
 class Template:
     """A channel with `{names}` of the URL's values.
 
@@ -97,18 +109,27 @@ class Template:
             raise ChannelError(f"A channel is a str, not {text!r}.")
         self.text = text
         try:
-            self._parts = list(string.Formatter().parse(text))
+            parts = list(string.Formatter().parse(written(text)))
         except ValueError as error:
             raise ChannelError(f"The channel template {text!r} cannot be read: {error}.") from error
-        for _, field, spec, conversion in self._parts:
+        literal = ""
+        for part, field, spec, conversion in parts:
+            literal += part
             if field is not None and (not field.isidentifier() or spec or conversion):
                 raise ChannelError(
                     f"The channel template {text!r} may only hold {{names}} of the URL's values,"
                     f" not {{{field}}}."
                 )
-        literal = "".join(part[0] for part in self._parts)
+            if field is not None and not _ENDED.fullmatch(literal):
+                raise ChannelError(
+                    f"In the channel template {text!r}, {{{field}}} must not stand inside [ ] or"
+                    " behind a backslash."
+                )
         self._pattern = is_pattern(literal)
-        self.fields = [part[1] for part in self._parts if part[1] is not None]
+        # As in `Channel.parse`.
+        read = str if self._pattern else unescape
+        self._parts = [(read(part), field) for part, field, _, _ in parts]
+        self.fields = [field for _, field in self._parts if field is not None]
         if not self.fields:
             Channel.parse(literal)
 
@@ -127,7 +148,7 @@ class Template:
         quote = escape if self._pattern else str
         name = "".join(
             literal + (quote(str(values[field])) if field is not None else "")
-            for literal, field, _, _ in self._parts
+            for literal, field in self._parts
         )
         return Channel(check_name(name), self._pattern)
 

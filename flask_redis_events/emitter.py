@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from . import settings
 from .broker import Broker, open_broker
-from .channels import KICKS, Channel, check_name
+from .channels import KICKS, Channel, check_name, written
 from .exceptions import ConfigError, FieldError
 from .settings import Settings
 from .wire import Position, ServerSentEvent, sse
@@ -61,7 +61,7 @@ class Emitting:
         if not isinstance(data, ServerSentEvent):
             data = ServerSentEvent(data, event=event, retry=retry)
         frame = self._frame(data)
-        id = self.broker.publish(check_name(channel), frame, persist=persist, key=_key(key))
+        id = self.broker.publish(_name(channel), frame, persist=persist, key=_key(key))
         return None if id is None else str(id)
 
     def emit_many(
@@ -72,9 +72,7 @@ class Emitting:
         `data` may be a `ServerSentEvent`, to give it an event name.  All are checked before the
         first one is sent.
         """
-        messages = [
-            (check_name(channel), self._frame(data)) for channel, data in map(_pair, events)
-        ]
+        messages = [(_name(channel), self._frame(data)) for channel, data in map(_pair, events)]
         if not messages:
             return []
         ids = self.broker.publish_many(messages, persist=persist)
@@ -93,7 +91,7 @@ class Emitting:
 
         `after`: an id; then the first `limit` after it.  Raises `BrokerError` without Redis.
         """
-        parsed = Channel.parse(channel)
+        parsed = Channel.parse(written(channel))
         cursor = Position.parse(after) if after is not None else None
         if after is not None and cursor is None:
             raise FieldError(f"after= takes an id like '1795420087121-0', not {after!r}.")
@@ -112,7 +110,7 @@ class Emitting:
 
         0 streams: the identity has left, and may be back in a moment.
         """
-        return self.broker.people.present(check_name(channel))
+        return self.broker.people.present(check_name(written(channel)))
 
     def clients(self) -> dict[str, int]:
         """Return all identities that have streams, with their numbers, over all workers."""
@@ -138,7 +136,7 @@ class Emitting:
                 "disconnect() needs a history: set REDIS_EVENTS_HISTORY to 1 or more, as the"
                 " request to disconnect is an event that workers must be able to trust."
             )
-        what = {"identity": identity, "channel": channel and check_name(channel)}
+        what = {"identity": identity, "channel": channel and check_name(written(channel))}
         self.broker.publish(KICKS, sse.encode(sse.dumps({**what, "for_good": for_good})))
 
 
@@ -184,6 +182,10 @@ class Emitter(Emitting):
     def close(self) -> None:
         """Close its connections; the next emit opens new ones."""
         self.broker.close()
+
+
+def _name(channel: str) -> str:
+    return check_name(written(channel))
 
 
 def _pair(given: object) -> tuple[str, Any]:

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from .application import Application
 from .broker import Broker
-from .channels import PRESENCE, Channel, Template, parse_all
+from .channels import PRESENCE, Channel, Template, parse_all, written
 from .emitter import Emitting
 from .exceptions import ChannelError, ConfigError, SetupError
 from .hub import Hub
@@ -175,7 +175,7 @@ class RedisEvents(Emitting):
 
     def on(self, *channels: str) -> Callable[[OnEvent], OnEvent]:
         """Call `f(channel, message)` in each worker for what is emitted, in an app context."""
-        parsed = parse_all(list(channels))
+        parsed = parse_all([written(channel) for channel in channels])
 
         def decorate(function: OnEvent) -> OnEvent:
             _check_listener(function)
@@ -191,7 +191,7 @@ class RedisEvents(Emitting):
         """
         parsed = tuple(
             Channel(PRESENCE + channel.name, channel.pattern)
-            for channel in parse_all(list(channels))
+            for channel in parse_all([written(one) for one in channels])
         )
 
         def decorate(function: OnPresence) -> OnPresence:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,7 +16,6 @@ from flask_redis_events.channels import Channel, Template, check_name, escape, m
     "text, channel",
     [
         pytest.param("orders", Channel("orders"), id="name"),
-        pytest.param("redis:orders", Channel("orders"), id="the seed's spelling"),
         pytest.param("orders:*", Channel("orders:*", True), id="star"),
         pytest.param("orders:?", Channel("orders:?", True), id="question mark"),
         pytest.param("orders:[ab]", Channel("orders:[ab]", True), id="class"),
@@ -24,13 +25,13 @@ from flask_redis_events.channels import Channel, Template, check_name, escape, m
     ],
 )
 def test_a_channel_is_read_as_it_is_written(text, channel):
-    """A glob character makes a pattern, and the prefix `redis:` is removed."""
+    """A glob character makes a pattern."""
     assert Channel.parse(text) == channel
 
 
 @pytest.mark.parametrize(
     "name",
-    ["", "redis:", "a\nb", "a\rb", "a\0b", "$ticks", "\ud800", None, 7, b"orders"],
+    ["", "redis:", "redis:orders", "a\nb", "a\rb", "a\0b", "$ticks", "\ud800", None, 7, b"orders"],
     ids=repr,
 )
 def test_a_bad_name_is_refused(name):
@@ -50,7 +51,7 @@ def test_bad_channels_are_refused(channels):
 
 def test_repeated_channels_count_once():
     """Repetitions are dropped, and the order of the others is kept."""
-    assert parse_all(["b", "a", "redis:b"]) == (Channel("b"), Channel("a"))
+    assert parse_all(["b", "a", "b"]) == (Channel("b"), Channel("a"))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,10 @@ def test_repeated_channels_count_once():
         pytest.param("{id}", {"id": "*"}, Channel("*"), id="a value is no pattern"),
         pytest.param("{id}:*", {"id": "a*"}, Channel(r"a\*:*", True), id="value in a pattern"),
         pytest.param("{{id}}", {}, Channel("{id}"), id="braces"),
+        pytest.param(r"a\*:{id}", {"id": r"\*"}, Channel(r"a*:\*"), id="a quoted star"),
         pytest.param("redis:u:{id}", {"id": 1}, Channel("u:1"), id="the seed's spelling"),
+        pytest.param("redis:orders", {}, Channel("orders"), id="the seed's spelling, static"),
+        pytest.param("u:{id}", {"id": "redis:7"}, Channel("u:redis:7"), id="redis: further on"),
     ],
 )
 def test_a_template_is_filled(text, values, channel):
@@ -70,7 +74,12 @@ def test_a_template_is_filled(text, values, channel):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "{}", "{0}", "{a.b}", "{a[0]}", "{a!r}", "{a:>9}", "", "$x"], ids=repr
+    "text",
+    [
+        *("{", "{}", "{0}", "{a.b}", "{a[0]}", "{a!r}", "{a:>9}", "", "$x", "redis:", "redis:$x"),
+        *("redis:redis:x", "x:[{a}]", "x:[^a-{a}", "x:[]{a}]]{a}[b{a}]", "x:\\{a}", "x:\\{a}*"),
+    ],
+    ids=repr,
 )
 def test_a_bad_template_is_refused_at_once(text):
     """A bad template fails when the view is decorated, and not in the first request."""
@@ -83,6 +92,51 @@ def test_a_hostile_value_is_refused(value):
     """A line end in a URL's value is refused before it reaches Redis or a frame."""
     with pytest.raises(ChannelError):
         Template("user:{id}").fill({"id": value})
+
+
+@pytest.mark.parametrize("values", [("redis", "audit"), ("redis:", "audit"), ("$", "ticks")])
+def test_a_value_does_not_choose_another_channel(values):
+    """A value that makes a reserved beginning is refused, and never cut off."""
+    with pytest.raises(ChannelError):
+        Template("{kind}:{x}").fill(dict(zip(("kind", "x"), values, strict=True)))
+
+
+LITERALS = [":", "a", "redis:", "{{", "}}", "$", r"\*", r"\\"]
+GLOBS = {"*": ".*", "?": ".", "[ab]": "[ab]", r"[^\]a]": r"[^\]a]"}
+FIELDS = ["{one}", "{two}"]
+VALUES = st.sampled_from(["redis:", "redis", "$", "a", "*"]) | st.text("ab*?[]\\^-:") | st.text()
+
+
+@settings(max_examples=500)
+@given(
+    st.lists(st.sampled_from([*FIELDS, *LITERALS, *GLOBS]), max_size=5), VALUES, VALUES, st.data()
+)
+def test_no_value_leaves_the_shape_of_its_template(pieces, one, two, data):
+    """A filled template hears exactly the names that have the values in the fields' places."""
+    values = {"{one}": one, "{two}": two}
+    texts = {**{piece: piece for piece in LITERALS}, "{{": "{", "}}": "}", r"\*": "*", r"\\": "\\"}
+    shape = [values[piece] if piece in values else texts.get(piece) for piece in pieces]
+    if pieces[:1] == ["redis:"]:
+        shape[0] = ""
+    try:
+        channel = Template("".join(pieces)).fill({"one": one, "two": two})
+    except ChannelError:
+        # A literal's fault, or a value's that cannot be in a name.
+        return
+    regex = "".join(
+        GLOBS[piece] if text is None else re.escape(text)
+        for piece, text in zip(pieces, shape, strict=True)
+    )
+    like_it = "".join("b" if text is None else text for text in shape)
+    others = "".join(
+        "b" if text is None or piece in values else text
+        for piece, text in zip(pieces, shape, strict=True)
+    )
+    name = data.draw(st.sampled_from([like_it, others, like_it + "a", one]) | st.text())
+    heard = matches(channel.name, name) if channel.pattern else channel.name == name
+
+    assert channel.pattern == any(piece in GLOBS for piece in pieces)
+    assert heard == bool(re.fullmatch(regex.encode(), name.encode(errors="replace"), re.DOTALL))
 
 
 def test_a_missing_value_is_named():

@@ -201,11 +201,12 @@ def test_a_view_must_not_be_a_generator(events):
         (None, ChannelError, "The stream has no channels"),
         ([], ChannelError, "at least one channel"),
         ("a\nb", ChannelError, "line end"),
+        ("redis:audit", ChannelError, "'redis:'; omit it"),
     ],
     ids=repr,
 )
 def test_a_stream_without_channels_is_an_error(app, events, result, error, match):
-    """A stream needs channels from the decorator or from the view."""
+    """A stream needs channels from the decorator or from the view, and good ones."""
     app.testing = True
 
     @app.get("/s")
@@ -368,6 +369,7 @@ def test_after_request_sees_an_ordinary_response(app, events):
         lambda events: events.emit("a\nb", 1),
         lambda events: events.emit("a\0", 1),
         lambda events: events.emit("$ticks", 1),
+        lambda events: events.emit("redis:redis:a", 1),
         lambda events: events.emit(None, 1),
     ],
 )

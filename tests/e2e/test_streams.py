@@ -78,7 +78,7 @@ def test_everyone_on_the_channel_gets_it_and_nobody_else(app):
 
 def test_many_channels_and_patterns(app):
     """A stream of several channels and patterns gets each message once and in order."""
-    with app.ready("/channels?name=m1&name=redis:m2&name=m:*&name=m:x") as client:
+    with app.ready("/channels?name=m1&name=m2&name=m:*&name=m:x") as client:
         for number, channel in enumerate(["m2", "m1", "m:x", "m:y", "m3", "redis:m1"]):
             app.emit(channel, number)
 
@@ -105,8 +105,9 @@ def test_a_view_refuses(app):
 
 
 def test_a_hostile_channel_is_an_error_of_the_request(app):
-    """A line end in a URL's value reaches neither Redis nor a frame."""
+    """A line end in a URL's value reaches neither Redis nor a frame; nor does a reserved name."""
     assert app.request("GET", "/callback/a%00b")[0] == 400
+    assert app.request("GET", "/channel/redis:audit")[0] == 400
     assert app.request("GET", "/channel/%24ticks")[0] == 400
     assert app.request("GET", "/channels?name=a%0Adata:x")[0] == 500
     assert app.request("GET", "/channels")[0] == 500
