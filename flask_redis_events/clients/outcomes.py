@@ -36,10 +36,26 @@ class Outcomes:
             self._kept.popitem(last=False)
 
 
+#: The types of values that JSON knows, and that hold no others.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
 def fingerprint_of(value: Any) -> bytes | None:
     """Return bytes that are the same for values which are the same in JSON; None if unknown."""
     try:
+        # To `marshal`, all objects with the same buffer are the same, such as arrays of any shape.
         # Version 2 of the format depends on the value alone, and not on who else refers to it.
-        return marshal.dumps(value, 2)
-    except ValueError:
+        return marshal.dumps(value, 2) if _is_json(value) else None
+    except (ValueError, RecursionError):
         return None
+
+
+def _is_json(value: Any) -> bool:
+    kind = type(value)
+    if kind is dict:
+        if not _PLAIN.issuperset(map(type, value)):
+            return False
+        value = value.values()
+    elif kind is not list and kind is not tuple:
+        return kind in _PLAIN
+    return all(map(_is_json, [inner for inner in value if type(inner) not in _PLAIN]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,6 +101,12 @@ def test_a_fingerprint_does_not_depend_on_who_else_refers_to_a_value():
         pytest.param(object(), id="an object"),
         pytest.param({"a": object()}, id="an object inside"),
         pytest.param(type("Data", (dict,), {})(), id="a kind of dict"),
+        pytest.param(b"a", id="bytes"),
+        pytest.param({"a": [{"b": bytearray(4)}]}, id="bytes inside"),
+        pytest.param({b"a": 1}, id="bytes as a key"),
+        pytest.param([array("i", [0])], id="an array, which has the bytes of others"),
+        pytest.param({1, 2}, id="a set"),
+        pytest.param(1j, id="a complex number"),
     ],
 )
 def test_a_value_of_unknown_type_has_no_fingerprint(value):
