@@ -11,15 +11,17 @@ import functools
 
 from . import sse
 from .batch import Batch
-from .position import Position
+from .position import BEGINNING, Position
 
-#: A Last-Event-ID that ends so belongs to a stream that ended for good: it is answered with 204.
+#: A Last-Event-ID `<position>.end` is of a stream that ended for good: it is answered with 204.
 END_MARK = "end"
 
 
 def is_end(last_event_id: str) -> bool:
     """Say whether a client that comes back with this id was told that the stream is over."""
-    return last_event_id == END_MARK or last_event_id.endswith("." + END_MARK)
+    position, _, mark = last_event_id.rpartition(".")
+    # An application's own id may end so, too, such as `chapter.end`.
+    return mark == END_MARK and Position.parse(position) is not None
 
 
 def ready(position: Position | None, *, retry: float) -> Batch:
@@ -73,7 +75,7 @@ def reconnect(reason: str, *, retry: float) -> Batch:
 
 def end(position: Position | None) -> Batch:
     """The stream is over for good; the id is marked, so that the browser can be told to stop."""
-    id = f"{position}.{END_MARK}" if position else END_MARK
+    id = f"{position or BEGINNING}.{END_MARK}"
     return Batch(control=sse.encode("{}", event="end", id=id))
 
 

@@ -75,7 +75,9 @@ FRAMES = [
         id="reconnect",
     ),
     pytest.param(control.end(AT), b"id: 5-1.end\nevent: end\ndata: {}\n\n", None, id="end"),
-    pytest.param(control.end(None), b"id: end\nevent: end\ndata: {}\n\n", None, id="end, no ids"),
+    pytest.param(
+        control.end(None), b"id: 0-0.end\nevent: end\ndata: {}\n\n", None, id="end, no ids"
+    ),
 ]
 
 
@@ -113,7 +115,10 @@ def test_a_client_that_was_told_of_the_end_is_known_by_its_id(position):
     "id, is_end",
     [
         pytest.param("5-1.end", True, id="marked"),
-        pytest.param("end", True, id="no position"),
+        pytest.param("0-0.end", True, id="no position"),
+        pytest.param("end", False, id="an id of the application's own"),
+        pytest.param("chapter.end", False, id="an id of its own that ends so"),
+        pytest.param(".end", False, id="the mark alone"),
         pytest.param("5-1", False, id="a position"),
         pytest.param("friend", False, id="a word that ends so"),
         pytest.param("5-1.end.", False, id="not at the end"),
