@@ -20,7 +20,7 @@ from .exceptions import ChannelError, ConfigError, SetupError
 from .hub import Hub
 from .listener import OnEvent
 from .options import PollOptions, StreamOptions, check
-from .settings import Settings
+from .settings import Settings, without_password
 from .streams import response
 from .streams.callbacks import check_function, is_generator
 from .streams.poll import OnPoll
@@ -52,7 +52,8 @@ class RedisEvents(Emitting):
         """Check the settings and register with the app; nothing connects, locks or starts here."""
         if not isinstance(app, Flask):
             raise SetupError(
-                f"init_app takes the Flask application, not {app!r}; Redis' URL goes into"
+                f"init_app takes the Flask application, not {without_password(repr(app))}; Redis'"
+                " URL goes into"
                 " app.config['REDIS_EVENTS_URL']."
             )
         if NAME in app.extensions:

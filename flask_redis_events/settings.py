@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .exceptions import ConfigError
@@ -23,15 +23,15 @@ HANDOFFS = ("auto", "off")
 def url(name: str, value: object) -> str:
     if isinstance(value, str) and value.partition(":")[0] in SCHEMES:
         return value
-    shown = without_password(value) if isinstance(value, str) else value
-    raise ConfigError(f"{name} must be a URL like redis://localhost:6379/0, not {shown!r}.")
+    shown = without_password(repr(value))
+    raise ConfigError(f"{name} must be a URL like redis://localhost:6379/0, not {shown}.")
 
 
 def without_password(url: str) -> str:
     """Return the URL with its passwords replaced, so that it can be shown and logged."""
     # The greedy `.*` ends at the last `@`, because a password may hold that character, too.
-    url = re.sub(r"(//[^:@/]*):.*@", r"\1:…@", url)
-    return re.sub(r"([?&]password=)[^&]*", r"\1…", url)
+    url = re.sub(r"^(['\"]?(?:\w+://)?[^:@/]*):.*@", r"\1:…@", url, flags=re.DOTALL)
+    return re.sub(r"([?&]\w*password=)[^&]*", r"\1…", url, flags=re.IGNORECASE)
 
 
 def prefix(name: str, value: object) -> str:
@@ -105,7 +105,7 @@ class Settings:
     """One field for each setting; durations are in seconds, sizes in bytes."""
 
     #: Address of Redis: redis://, rediss://, unix://, or memory:// for one process without Redis.
-    url: str = "redis://localhost:6379/0"
+    url: str = field(default="redis://localhost:6379/0", repr=False)
     #: The beginning of every key and pub/sub channel on Redis.
     prefix: str = "events:"
     #: How many messages a channel keeps for reconnecting clients; 0 keeps none, and gives no ids.
@@ -143,9 +143,9 @@ class Settings:
         """
         _refuse_unknown(config)
         values = {}
-        for field, check in CHECKS.items():
-            name = PREFIX + field.upper()
-            values[field] = check(name, config.setdefault(name, _DEFAULTS[field]))
+        for setting, check in CHECKS.items():
+            name = PREFIX + setting.upper()
+            values[setting] = check(name, config.setdefault(name, _DEFAULTS[setting]))
         return cls(**values)
 
 
@@ -165,11 +165,11 @@ CHECKS: dict[str, Callable[[str, object], Any]] = {
     "write_timeout": seconds,
     "handoff": one_of(*HANDOFFS),
 }
-_DEFAULTS = {field: getattr(Settings(), field) for field in CHECKS}
+_DEFAULTS = {setting: getattr(Settings(), setting) for setting in CHECKS}
 
 
 def _refuse_unknown(config: Mapping[str, Any]) -> None:
-    known = {PREFIX + field.upper() for field in CHECKS}
+    known = {PREFIX + setting.upper() for setting in CHECKS}
     for name in config:
         if name.startswith(PREFIX) and name not in known:
             raise ConfigError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from flask import Flask
 
-from flask_redis_events import ConfigError, RedisEvents
+from flask_redis_events import ConfigError, Emitter, RedisEvents, RedisEventsError
 from flask_redis_events.settings import Settings, without_password
 
 
@@ -74,11 +76,51 @@ def test_numbers_become_seconds():
 
 @pytest.mark.parametrize(
     "url",
-    ["redis://u:p@ss/w@host:1/0", "redis://:secret@host", "redis://host/0?db=1&password=secret"],
+    [
+        "redis://u:p@ss/w@host:1/0",
+        "redis://:secret@host",
+        "redis://host/0?db=1&password=secret",
+        "redis://host/0?ssl_password=secret&db=1",
+        "redis://u:ss/#?w@host",
+        "redis://u:ss/w\n@host",
+        "u:secret@host",
+        ":secret@host",
+        "redis:/u:secret@host",
+        repr("redis://u:secret@host"),
+    ],
 )
 def test_no_password_is_shown(url):
     """A password is removed from every part of the URL."""
     shown = without_password(url)
 
-    assert not any(word in shown for word in ("p@ss", "ss/w", "secret"))
+    assert not any(word in shown for word in ("p@ss", "ss/w", "ss/#", "secret"))
     assert "host" in shown
+
+
+@pytest.mark.parametrize("mark", ["/", "#", "?", "[", "]", "%", "@", " "])
+@pytest.mark.parametrize("secret", ["top{}secret", "12{}secret"])
+def test_no_error_shows_a_password(mark, secret):
+    """A password that breaks the URL is in no error, and the error says how to write it."""
+    password = secret.format(mark)
+    with pytest.raises(ConfigError) as caught:
+        Emitter(f"redis://u:{password}@host:6379/events")
+
+    shown = f"{caught.value} {caught.value.__cause__}"
+    assert not any(part in shown for part in ("top", "12", "secret"))
+    assert caught.value.__cause__ or caught.value.__suppress_context__
+    assert ("%2F %3F %23" in shown) == (mark in "/#?[]")
+
+
+def test_settings_do_not_show_the_url():
+    """The settings can be logged, because a URL may hold a password."""
+    assert "secret" not in repr(Settings(url="redis://u:secret@host"))
+
+
+def test_what_is_no_application_or_client_is_shown_without_its_password():
+    """A URL in the place of an application or a client is shown without its password."""
+    url: Any = "redis://u:secret@host"
+    for use in (lambda: RedisEvents(url), lambda: Emitter(redis=url)):
+        with pytest.raises(RedisEventsError) as caught:
+            use()
+
+        assert "redis://u:…@host" in str(caught.value)

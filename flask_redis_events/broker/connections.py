@@ -8,8 +8,9 @@ imported before gevent patched it.
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -37,7 +38,8 @@ def connection_settings(url: str, client: Any) -> tuple[type[Any], dict[str, Any
         given = client.connection_pool.connection_kwargs
         connection_class = client.connection_pool.connection_class
     else:
-        raise ConfigError(f"redis= takes a redis.Redis client, not {client!r}.")
+        shown = without_password(repr(client))
+        raise ConfigError(f"redis= takes a redis.Redis client, not {shown}.")
     settings = {name: value for name, value in given.items() if not name.startswith(_PRIVATE)}
     settings.update(
         # RESP2 carries the same bytes as RESP3, and redis-py parses it in less time.
@@ -60,14 +62,20 @@ def _read_url(url: str) -> tuple[type[Any], dict[str, Any]]:
             given.pop(name, None)
         if unknown := given.keys() - _parameters(connection_class):
             raise ValueError(f"redis-py has no option {', '.join(sorted(unknown))}")
-        database = urlsplit(url).path.strip("/")
+        parts = urlsplit(url)
+        database = parts.path.strip("/")
         if "path" not in given and database and not database.isdecimal():
             raise ValueError(f"the database must be a number, not {database!r}")
+        if parts.fragment or (parts.query and not parse_qsl(parts.query)):
+            raise ValueError("a URL of Redis has no # and only options like db=1 after its ?")
     except ValueError as error:
+        # One of these in a password ends the host for redis-py, whose error shows a part of it.
+        unquoted = re.search(r"[/?#\[\]].*@", url.partition("//")[2], re.DOTALL)
+        reason = "write / ? # [ ] in its password as %2F %3F %23 %5B %5D" if unquoted else error
         raise ConfigError(
             f"REDIS_EVENTS_URL must be a URL like redis://localhost:6379/0, not"
-            f" {without_password(url)!r}: {error}."
-        ) from error
+            f" {without_password(url)!r}: {reason}."
+        ) from (None if unquoted else error)
     return connection_class, given
 
 
