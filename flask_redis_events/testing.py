@@ -17,7 +17,7 @@ from .clients.subscription import Subscription
 from .concurrency import Deadline
 from .extension import NAME
 from .wire.message import Message
-from .wire.sse import Decoder, Event
+from .wire.sse import CONTROL_EVENTS, Decoder, Event
 
 
 def read_events(response: Response, count: int, *, control: bool = False) -> list[Event]:
@@ -31,16 +31,13 @@ def read_events(response: Response, count: int, *, control: bool = False) -> lis
     try:
         for chunk in response.iter_encoded():
             for event in decoder.feed(chunk):
-                if control or event.event not in _CONTROL:
+                if control or event.event not in CONTROL_EVENTS:
                     events.append(event)
             if len(events) >= count:
                 break
     finally:
         response.close()
     return events[:count]
-
-
-_CONTROL = ("ready", "heartbeat", "reset", "reconnect", "end")
 
 
 class Heard:

@@ -386,6 +386,7 @@ def test_a_bad_channel_is_not_emitted_to(events, use):
         (object(), {}),
         (1, {"event": "a\nid: 7"}),
         (1, {"event": "error"}),
+        (1, {"event": "end"}),
         (1, {"retry": -1}),
         (1, {"retry": "soon"}),
         (1, {"key": "a\nb"}),

@@ -25,6 +25,14 @@ CONTROL_EVENTS = ("ready", "heartbeat", "reset", "reconnect", "end")
 _BOM = b"\xef\xbb\xbf"
 # EventSource fires these itself, so a listener could not tell ours from a lost connection.
 _RESERVED_EVENTS = ("open", "error")
+#: The events that speak of the stream itself, and what an application does in place of sending one.
+CONTROL_EVENTS = {
+    "ready": "send the first event of a stream from on_open",
+    "heartbeat": "set the option heartbeat",
+    "reset": "choose a name such as 'reload'",
+    "reconnect": "set the option max_age",
+    "end": "call event.terminate() in a callback, or return False",
+}
 # A line end would let the sender inject other fields.  NUL is legal, but serves no purpose.
 _EVENT = re.compile(r"[^\r\n\0\ud800-\udfff]*")
 # A client sends its last id back as a header.  These bytes, or more than 128 of them, make the
@@ -145,6 +153,12 @@ class ServerSentEvent:
         _id_line(self.id)
         _event_line(self.event)
         _retry_line(self.retry)
+        instead = CONTROL_EVENTS.get(self.event or "")
+        if instead is not None:
+            raise FieldError(
+                f"An event must not be called {self.event!r}, because the extension sends that"
+                f" itself: rename it, or {instead}."
+            )
 
     def encode(self, *, default: Callable[[Any], Any] | None = None) -> bytes:
         """Write the event as one block, its data as JSON; `default` is as in `dumps`."""

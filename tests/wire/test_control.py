@@ -8,7 +8,7 @@ import pytest
 
 from flask_redis_events.wire import BEGINNING, Batch, Form, Position, control
 from flask_redis_events.wire.control import Loss
-from flask_redis_events.wire.sse import decode
+from flask_redis_events.wire.sse import CONTROL_EVENTS, decode
 
 AT = Position(5, 1)
 
@@ -93,6 +93,7 @@ def test_no_listener_takes_a_control_frame_for_a_message(frame: Batch, data, pos
     """A control frame has JSON data and a name that neither applications nor EventSource use."""
     [event] = decode(frame.encode(Form()))
 
+    assert event.event in CONTROL_EVENTS
     assert event.event not in ("message", "open", "error")
     assert isinstance(json.loads(event.data), dict)
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from flask_redis_events.exceptions import FieldError, RedisEventsError
 from flask_redis_events.wire.sse import (
     COMMENT,
+    CONTROL_EVENTS,
     Decoder,
     Event,
     ServerSentEvent,
@@ -279,6 +280,15 @@ def test_dumps_refuses_what_is_nested_too_deeply() -> None:
 
 
 # ---- ServerSentEvent ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CONTROL_EVENTS)
+def test_server_sent_event_refuses_control_events(name: str) -> None:
+    """An application cannot send a control event; the error says what to do in its place."""
+    with pytest.raises(FieldError, match=f"not be called '{name}'.*: rename it, or ") as caught:
+        ServerSentEvent(1, event=name)
+
+    assert CONTROL_EVENTS[name] in str(caught.value)
 
 
 def test_server_sent_event_sets_the_fields() -> None:
