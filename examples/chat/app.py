@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask, Response, abort, render_template, request
 
-from flask_redis_events import BrokerError, RedisEvents, escape
+from flask_redis_events import BrokerError, ChannelError, RedisEvents, escape
 
 events = RedisEvents()
 
@@ -58,6 +58,11 @@ def create_app() -> Flask:
             "at": time.time(),
         }
         return {"id": events.emit(f"chat:room:{room}", message, event="said")}
+
+    @app.errorhandler(ChannelError)
+    def no_room(error: ChannelError) -> Any:
+        # The room's name comes from the URL, and may hold a line end.
+        return {"error": "A room cannot have this name."}, 400
 
     @app.errorhandler(BrokerError)
     def away(error: BrokerError) -> Any:

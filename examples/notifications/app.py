@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask, abort, redirect, render_template, request, session, url_for
 
-from flask_redis_events import BrokerError, RedisEvents
+from flask_redis_events import BrokerError, ChannelError, RedisEvents
 
 events = RedisEvents()
 
@@ -17,7 +17,7 @@ events = RedisEvents()
 def create_app() -> Flask:
     app = Flask(__name__)
     app.config.update(
-        SECRET_KEY=os.environ.get("SECRET_KEY", "only for the example"),
+        SECRET_KEY=_secret_key(),
         REDIS_EVENTS_URL=os.environ.get("REDIS_EVENTS_URL", "redis://localhost:6379/0"),
         REDIS_EVENTS_PREFIX=os.environ.get("REDIS_EVENTS_PREFIX", "events:"),
     )
@@ -58,6 +58,11 @@ def create_app() -> Flask:
         events.emit(f"user:{user}:notifications", {"from": sender, "text": text})
         return "", 204
 
+    @app.errorhandler(ChannelError)
+    def nobody(error: ChannelError) -> Any:
+        # The user's name comes from the URL, and may hold a line end.
+        return {"error": "No user can have this name."}, 400
+
     @app.errorhandler(BrokerError)
     def away(error: BrokerError) -> Any:
         # The error's text may describe our Redis, so it goes into the log and not to the client.
@@ -65,3 +70,14 @@ def create_app() -> Flask:
         return {"error": "Redis is away, try again later."}, 503
 
     return app
+
+
+def _secret_key() -> str:
+    # A client that knows the key can be any user, so it has no default.  All workers need the same.
+    key = os.environ.get("SECRET_KEY")
+    if not key:
+        raise RuntimeError(
+            "Set SECRET_KEY to the output of"
+            " python -c 'import secrets; print(secrets.token_hex())'."
+        )
+    return key

@@ -107,7 +107,9 @@ def _add_actions(app: Flask) -> None:
 
     @app.errorhandler(BrokerError)
     def away(error: BrokerError) -> Any:
-        return {"error": str(error)}, 503
+        # The error's text may describe Redis, so it goes into the log and not to the page.
+        app.logger.error("%s", error)
+        return {"error": "Redis is away, try again later."}, 503
 
 
 def _text(line: Any, field: str, most: int) -> str:

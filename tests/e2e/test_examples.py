@@ -25,7 +25,11 @@ Run = Callable[[str], Gunicorn]
 @pytest.fixture
 def env(redis_server: RedisServer, prefix: str) -> dict[str, str]:
     """The environment variables of examples/README.md, for the applications and the script."""
-    return {"REDIS_EVENTS_URL": redis_server.url, "REDIS_EVENTS_PREFIX": prefix}
+    return {
+        "REDIS_EVENTS_URL": redis_server.url,
+        "REDIS_EVENTS_PREFIX": prefix,
+        "SECRET_KEY": "for these tests",
+    }
 
 
 @pytest.fixture
@@ -80,6 +84,18 @@ def test_notifications_are_private(run: Run, http: httpx.Client):
         assert got["server_time"] > 0
 
 
+def test_notifications_need_a_secret(monkeypatch: pytest.MonkeyPatch):
+    """Without a key of its own the application does not start, and says how to make one."""
+    monkeypatch.delenv("SECRET_KEY", raising=False)
+    create_app = importlib.import_module("examples.notifications.app").create_app
+
+    for key in (None, ""):
+        if key is not None:
+            monkeypatch.setenv("SECRET_KEY", key)
+        with pytest.raises(RuntimeError, match=r"Set SECRET_KEY to the output of python -c"):
+            create_app()
+
+
 def test_the_script_and_the_application_meet(run: Run, http: httpx.Client, env: dict[str, str]):
     """With the same URL and prefix, the script reaches the application's streams."""
     url = run("notifications").url
@@ -132,6 +148,23 @@ def test_a_chat_room_is_no_pattern(run: Run, http: httpx.Client):
         http.post(f"{url}/rooms/*", json={"name": "eve", "text": "for eve"})
 
         assert json.loads(eve.until(lambda e: e.event == "said").data)["text"] == "for eve"
+
+
+@pytest.mark.parametrize(
+    "name, path", [("chat", "/rooms/a%0Ab"), ("notifications", "/notify/a%0Ab")]
+)
+def test_a_line_end_in_a_url_is_answered_with_400(
+    monkeypatch: pytest.MonkeyPatch, name: str, path: str
+):
+    """A name that no channel can have is the client's fault."""
+    monkeypatch.setenv("REDIS_EVENTS_URL", "memory://")
+    monkeypatch.setenv("SECRET_KEY", "for these tests")
+    client = importlib.import_module(f"examples.{name}.app").create_app().test_client()
+    client.post("/login", data={"user": "ada"})
+
+    assert client.post(path, json={"name": "ada", "text": "hello"}).status_code == 400
+    if name == "chat":
+        assert client.get(f"{path}/stream?name=ada").status_code == 400
 
 
 def test_who_is_sent_to_another_worker_has_not_left(
@@ -233,6 +266,7 @@ def test_without_redis_the_answer_is_503(
 ):
     """The 503 is JSON, and does not reveal the address of Redis."""
     monkeypatch.setenv("REDIS_EVENTS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    monkeypatch.setenv("SECRET_KEY", "for these tests")
     monkeypatch.setattr("flask_redis_events.broker.redis.PATIENCE", 0.1)
     client = importlib.import_module(f"examples.{name}.app").create_app().test_client()
     client.post("/login", data={"user": "ada"})
