@@ -110,7 +110,7 @@ class Emitting:
 
         0 streams: the identity has left, and may be back in a moment.
         """
-        return self.broker.people.present(check_name(written(channel)))
+        return self.broker.people.present(_name(channel))
 
     def clients(self) -> dict[str, int]:
         """Return all identities that have streams, with their numbers, over all workers."""
@@ -136,7 +136,7 @@ class Emitting:
                 "disconnect() needs a history: set REDIS_EVENTS_HISTORY to 1 or more, as the"
                 " request to disconnect is an event that workers must be able to trust."
             )
-        what = {"identity": identity, "channel": channel and check_name(written(channel))}
+        what = {"identity": identity, "channel": channel and _name(channel)}
         self.broker.publish(KICKS, sse.encode(sse.dumps({**what, "for_good": for_good})))
 
 

@@ -116,7 +116,7 @@ class Settings:
     silence_ttl: float = 86_400.0
     #: What signs the events on Redis, so that nobody can forge one who may PUBLISH there, the same
     #: in all processes; '' signs nothing.
-    secret: str = ""
+    secret: str = field(default="", repr=False)
     #: How long a stream may be silent before it sends a heartbeat.
     heartbeat: float = 15.0
     #: How long a browser waits before it reconnects.

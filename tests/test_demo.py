@@ -13,7 +13,7 @@ def test_a_page_is_not_told_where_redis_is(monkeypatch: pytest.MonkeyPatch):
     port = free_port()
     monkeypatch.setenv("REDIS_EVENTS_URL", f"redis://:secret@127.0.0.1:{port}/0")
     monkeypatch.setenv("REDIS_EVENTS_PREFIX", "demo:")
-    monkeypatch.setattr("flask_redis_events.broker.redis.PATIENCE", 0.1)
+    monkeypatch.setattr("flask_redis_events.broker.commands.PATIENCE", 0.1)
 
     response = create_app().test_client().post("/chat", json={"name": "ada", "text": "hello"})
 

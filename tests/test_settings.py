@@ -113,7 +113,7 @@ def test_no_error_shows_a_password(mark, secret):
 
 def test_settings_do_not_show_the_url():
     """The settings can be logged, because a URL may hold a password."""
-    assert "secret" not in repr(Settings(url="redis://u:secret@host"))
+    assert "hidden" not in repr(Settings(url="redis://u:hidden@host", secret="hidden" * 3))
 
 
 def test_what_is_no_application_or_client_is_shown_without_its_password():

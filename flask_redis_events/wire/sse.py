@@ -20,8 +20,6 @@ from ..exceptions import FieldError
 #: if a blank line follows it, several clients report an event that nobody sent.
 COMMENT = b":\n"
 
-#: The events that speak of the stream itself, see `control.py`.
-CONTROL_EVENTS = ("ready", "heartbeat", "reset", "reconnect", "end")
 _BOM = b"\xef\xbb\xbf"
 # EventSource fires these itself, so a listener could not tell ours from a lost connection.
 _RESERVED_EVENTS = ("open", "error")
