@@ -16,8 +16,10 @@ class MemoryPeople:
     def __init__(self) -> None:
         # Guards all below.
         self._lock = threading.Lock()
-        #: Worker -> when its lease lapses, and what it says of itself.
-        self._leases: dict[str, tuple[float, str]] = {}
+        #: Worker -> when its lease, or the claim of the worker that cleans up after it, lapses.
+        self._lapses: dict[str, float] = {}
+        #: What the workers that hold a lease say of themselves.
+        self._texts: dict[str, str] = {}
         #: Entry -> worker -> streams; empty where the identity has left and may come back.
         self._present: dict[Entry, dict[str, int]] = {}
         self._leaving: dict[Entry, float] = {}
@@ -25,20 +27,24 @@ class MemoryPeople:
     def renew(self, worker: str, text: str, seconds: float, *, first: bool) -> list[str] | None:
         now = time.monotonic()
         with self._lock:
-            held = self._leases.get(worker)
-            if not first and (held is None or held[0] <= now):
+            if not first and (worker not in self._texts or self._lapses[worker] <= now):
                 return None
-            self._leases[worker] = (now + seconds, text)
-            return [name for name, (lapses, _) in self._leases.items() if lapses <= now]
+            self._lapses[worker], self._texts[worker] = now + seconds, text
+            lapsed = [name for name, lapses in self._lapses.items() if lapses <= now]
+            for name in lapsed:
+                self._lapses[name] = now + seconds
+                self._texts.pop(name, None)
+            return lapsed
 
     def resign(self, worker: str) -> None:
         with self._lock:
-            self._leases[worker] = (0.0, "")
+            self._lapses[worker] = 0.0
+            self._texts.pop(worker, None)
 
     def leases(self) -> list[str]:
         now = time.monotonic()
         with self._lock:
-            return [text for lapses, text in self._leases.values() if lapses > now]
+            return [text for name, text in self._texts.items() if self._lapses[name] > now]
 
     def note(self, worker: str, streams: Mapping[Entry, int], grace: float) -> list[Entry]:
         joined: list[Entry] = []
@@ -63,7 +69,7 @@ class MemoryPeople:
 
     def forget(self, worker: str) -> None:
         with self._lock:
-            self._leases.pop(worker, None)
+            self._lapses.pop(worker, None)
 
     def left(self) -> list[Entry]:
         now = time.monotonic()

@@ -102,12 +102,14 @@ class StreamEvent:
 class Runner:
     """Runs an application's functions for one stream, and makes frames of what they say."""
 
-    __slots__ = ("_default", "_hub", "app", "ended", "event", "finalizers")
+    __slots__ = ("_default", "_hub", "_places", "app", "ended", "event", "finalizers")
 
     def __init__(self, app: Flask, event: StreamEvent, hub: Hub) -> None:
         self.app = app
         self.event = event
         self._hub = hub
+        #: The channels on which others see that the client is there.
+        self._places: Sequence[str] = ()
         #: Whether the application has ended the stream.
         self.ended = False
         #: What the application gave to `Response.call_on_close`.
@@ -197,15 +199,11 @@ class Runner:
         with self.app.app_context():
             return bool(function(self.event))
 
-    def report_beginning(self, options: Options) -> None:
-        """Tell all who want to know that there is a stream."""
-        self._hub.reports.opened(self.event.channels)
+    def report_presence(self, options: Options) -> None:
+        """Let others see that the client is there."""
         if self.event.identity is not None:
-            self._hub.worker.add(self._places(options), self.event.identity)
-
-    def _places(self, options: Options) -> Sequence[str]:
-        """Return the channels on which others may see that the client is there."""
-        return (EVERYWHERE, *self.event.channels) if options.presence else (EVERYWHERE,)
+            self._places = (EVERYWHERE, *self.event.channels) if options.presence else (EVERYWHERE,)
+            self._hub.worker.add(self._places, self.event.identity)
 
     def report_end(self, options: Options, ending: Ending, seconds: float) -> None:
         """Tell the application, and all who want to know, that the stream is over."""
@@ -214,7 +212,7 @@ class Runner:
         self.finalize()
         self._hub.reports.closed(self.event.channels, ending, seconds)
         if self.event.identity is not None:
-            self._hub.worker.remove(self._places(options), self.event.identity)
+            self._hub.worker.remove(self._places, self.event.identity)
 
     def finalize(self) -> None:
         """Call what the application wants to have called at the end of the response."""

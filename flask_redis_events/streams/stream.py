@@ -108,7 +108,7 @@ class Stream(Owner):
         self._opened_at = time.monotonic()
         self.client.owner = self
         self.hub.open(self)
-        self.runner.report_beginning(self.options)
+        self.hub.reports.opened(self.about.channels)
         if self._socket is not None:
             self._socket.watch(self._gone)
 
@@ -139,6 +139,7 @@ class Stream(Owner):
             position = beginning.position if self.client.numbered else None
             self.client.close(endings.ENDED, last=control.end(position))
         self.begun = True
+        self.runner.report_presence(self.options)
         yield first + greeting
 
     def _forward(self) -> Iterator[bytes]:

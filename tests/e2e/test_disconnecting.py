@@ -1,0 +1,138 @@
+"""Streams that others end: by identity, by channel, or because a right was taken away."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.support.sse_client import EventSource, SSEClient
+from tests.support.waiting import wait_until
+
+from .conftest import App, Start
+
+APP = "tests.support.apps.people:create_app()"
+KINDS = ["gevent", "generator", "gthread"]
+
+
+def disconnect(app: App, **what: object) -> None:
+    assert app.request("POST", "/disconnect", what)[0] == 200
+
+
+def last(client: SSEClient) -> tuple[str, str]:
+    return client.events[-1].event, client.events[-1].last_event_id
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_identity_goes_for_good(start: Start, kind: str):
+    """All its streams in all workers get `end` within a second; others go on; a return gets 204."""
+    app = start(kind, app=APP, workers=1 if kind == "gthread" else 2)
+    paths = ["/own?who=eve", "/room/a?who=eve", "/seen/a?who=eve&callback"]
+    gone = [app.ready(path) for path in paths * 2]
+    others = [app.ready("/own?who=ada"), app.ready("/own")]
+    started = time.monotonic()
+    disconnect(app, identity="eve")
+    for client in gone:
+        assert client.wait_closed(3)
+        assert client.events[-1].event == "end"
+        client.close()
+    assert time.monotonic() - started < 1.5
+    app.emit("news", "after")
+
+    for client in others:
+        assert client.next_data() == "after"
+        client.close()
+    back = app.request("GET", "/own?who=eve", **{"Last-Event-ID": last(gone[0])[1]})
+    assert back[0] == 204
+    # A new page may open again.
+    app.ready("/own?who=eve").close()
+
+
+def test_nothing_arrives_after_it(start: Start):
+    """What is emitted after `disconnect` has returned reaches nobody who was meant."""
+    app = start(app=APP, workers=2)
+    clients = [app.ready("/own?who=eve") for _ in range(20)]
+    app.emit("news", "before")
+    disconnect(app, identity="eve")
+    for number in range(20):
+        app.emit("news", number)
+    for client in clients:
+        assert client.wait_closed(3)
+        assert [event.data for event in client.events if event.event == "message"] == ['"before"']
+        client.close()
+
+
+def test_a_channel_is_asked_again(start: Start):
+    """`for_good=False`: the clients get `reconnect`, and their views decide."""
+    app = start(app=APP)
+    one, other = app.ready("/room/a?who=ada"), app.ready("/room/b?who=ada")
+    disconnect(app, channel="room:a", for_good=False)
+
+    assert one.wait_closed(3)
+    assert one.events[-1].event == "reconnect"
+    assert one.events[-1].data == '{"reason":"asked again"}'
+    app.emit("room:b", 1)
+    assert other.next_data() == 1
+    one.close()
+    other.close()
+
+
+def test_nobody_is_meant(start: Start):
+    """An identity without streams is no error; no identity at all is one."""
+    app = start(app=APP)
+    client = app.ready("/own")
+    disconnect(app, identity="nobody")
+    for wrong in ({}, {"identity": ""}, {"identity": 7}, {"identity": "a", "channel": "b"}):
+        assert app.request("POST", "/disconnect", wrong)[0] == 500
+    app.emit("news", 1)
+
+    assert client.next_data() == 1
+    assert "disconnect() takes identity= or channel=" in app.server.log
+    client.close()
+
+
+def test_a_worker_that_was_away_learns_of_it(start: Start, own_redis_server):
+    """The request is an event like others: a lost connection does not lose it."""
+    app = start(app=APP, redis=own_redis_server)
+    client = app.ready("/own?who=eve")
+    app.emit("news", "first")
+    client.next_data()
+    own_redis_server.kill_pubsub()
+    disconnect(app, identity="eve")
+
+    assert client.wait_closed(5)
+    assert client.events[-1].event == "end"
+    client.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_right_that_is_taken_away_ends_the_stream(start: Start, kind: str):
+    """`reauthorize` is called about every heartbeat; False is for good."""
+    app = start(kind, app=APP)
+    stays, goes = (EventSource(f"{app.url}/guarded?who={who}") for who in ("ada", "eve"))
+    time.sleep(1.2)
+    assert (stays.connections, goes.connections) == (1, 1)
+    app.redis.set("right:eve", "go")
+
+    assert goes.wait_stopped(5) == 204
+    assert "end" in [event.event for event in goes.events]
+    time.sleep(1)
+    assert stays.connections == 1
+    app.redis.delete("right:eve")
+    stays.close()
+
+
+@pytest.mark.parametrize("right", ["raise", "hang"])
+def test_a_question_without_an_answer_is_the_views(start: Start, right: str):
+    """A function that fails or hangs ends no stream for good: the client is to come back."""
+    app = start(app=APP)
+    app.redis.set("right:mallory", right)
+    client, other = app.ready("/guarded?who=mallory"), EventSource(app.url + "/guarded?who=ada")
+
+    assert client.wait_closed(5)
+    assert client.events[-1].event == "reconnect"
+    client.close()
+    wait_until(lambda: sum(event.event == "heartbeat" for event in other.events) > 2)
+    assert other.connections == 1
+    app.redis.delete("right:mallory")
+    other.close()

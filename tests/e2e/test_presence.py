@@ -1,0 +1,179 @@
+"""Who is there, over all workers, whatever happens to them and to Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.support.sse_client import EventSource
+from tests.support.waiting import wait_until
+
+from .conftest import App, Start
+
+APP = "tests.support.apps.people:create_app()"
+#: A lease, and what it takes to be noticed and told.
+LEASE = 15 + 8 + 5
+
+
+def present(app: App, room: str = "a") -> Any:
+    return app.request("GET", f"/present/{room}")[2]
+
+
+@pytest.mark.parametrize("kind", ["gevent", "generator", "gthread"])
+def test_streams_are_counted_by_identity(start: Start, kind: str):
+    """`present` counts streams of the channel, and `clients` those of everywhere."""
+    app = start(kind, app=APP)
+    clients = [app.ready(f"/room/a?who={who}") for who in ("ada", "ada", "bob")]
+    clients += [app.ready("/room/b?who=ada"), app.ready("/own?who=eve"), app.ready("/room/a")]
+    clients.append(app.stream("/poll?who=eve"))
+
+    wait_until(lambda: present(app) == {"ada": 2, "bob": 1})
+    wait_until(lambda: app.request("GET", "/clients")[2] == {"ada": 3, "bob": 1, "eve": 2})
+    assert present(app, "b") == {"ada": 1}
+    clients[2].close()
+    wait_until(lambda: present(app).get("bob") == 0)
+    wait_until(lambda: present(app) == {"ada": 2}, 10)
+    for client in clients:
+        client.close()
+
+
+def told(client: EventSource) -> list[tuple[str, str]]:
+    """Return who came and went, as a client was told it."""
+    return [
+        (event.event, json.loads(event.data)["identity"])
+        for event in client.events
+        if event.event in ("join", "leave")
+    ]
+
+
+@pytest.mark.parametrize("query", ["", "&callback"])
+def test_a_stream_may_hear_who_comes_and_goes(start: Start, query: str):
+    """One `join` for each identity, and one `leave` when it has stayed away long enough."""
+    app = start(app=APP, workers=2)
+    watcher = EventSource(f"{app.url}/seen/a?who=ada{query}")
+    wait_until(lambda: told(watcher) == [("join", "ada")])
+    bob = [app.ready("/seen/a?who=bob") for _ in range(3)]
+    wait_until(lambda: ("join", "bob") in told(watcher))
+    for client in bob:
+        client.close()
+    # A page that is loaded again.
+    back = app.ready("/seen/a?who=bob")
+    time.sleep(2)
+    assert told(watcher) == [("join", "ada"), ("join", "bob")]
+    app.emit("room:a", 7)
+    watcher.wait_for(lambda events: any(e.event == "message" for e in events))
+    back.close()
+
+    wait_until(lambda: told(watcher)[2:] == [("leave", "bob")], 10)
+    watcher.close()
+
+
+def test_an_identity_is_text(start: Start):
+    """Anything else is an error of the view; presence of nobody is no presence."""
+    app = start(app=APP)
+
+    assert app.request("GET", "/own?who=%00")[0] == 500
+    assert "identity= must return a str" in app.server.log
+
+
+class Crowd:
+    """Clients with identities that come back like browsers."""
+
+    def __init__(self, app: App, count: int) -> None:
+        self.sources = []
+        self.truth: dict[str, Counter[str]] = {"a": Counter(), "b": Counter()}
+        for number in range(count):
+            room, who = "ab"[number % 2], f"user{number % (count // 4)}"
+            source = EventSource(f"{app.url}/room/{room}?who={who}")
+            self.sources.append(source)
+            self.truth[room][who] += 1
+
+    def is_seen(self, app: App) -> bool:
+        return all(
+            {who: n for who, n in present(app, room).items() if n} == dict(counted)
+            for room, counted in self.truth.items()
+        )
+
+    def close(self) -> None:
+        for source in self.sources:
+            source.close()
+
+
+@pytest.mark.timeout(240)
+def test_presence_survives_every_fault(start: Start, own_redis_server):
+    """Within a lease after each fault, `present` says what is true."""
+    app = start(app=APP, workers=2, redis=own_redis_server)
+    crowd = Crowd(app, 60)
+    wait_until(lambda: crowd.is_seen(app), 20)
+
+    def kill_worker() -> None:
+        app.server.kill_worker(app.server.worker_pids()[0])
+
+    def freeze_worker() -> None:
+        [pid, *_] = app.server.worker_pids()
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(17)
+        os.kill(pid, signal.SIGCONT)
+
+    def freeze_redis() -> None:
+        own_redis_server.pause()
+        time.sleep(2)
+        own_redis_server.resume()
+
+    faults = [
+        kill_worker,
+        app.server.reload,
+        own_redis_server.restart,
+        lambda: own_redis_server.client().flushall(),
+        freeze_redis,
+        freeze_worker,
+    ]
+    for fault in faults:
+        fault()
+        wait_until(lambda: crowd.is_seen(app), LEASE)
+    crowd.close()
+    wait_until(lambda: present(app, "a") == present(app, "b") == {}, LEASE)
+
+
+def test_a_dead_worker_leaves_nothing_behind(start: Start, own_redis_server):
+    """After kill -9 of all workers, only what the living have noted is on Redis."""
+    app = start(app=APP, workers=2, redis=own_redis_server)
+    clients = [app.ready(f"/room/a?who=user{number}") for number in range(20)]
+    wait_until(lambda: len(present(app)) == 20)
+    for pid in app.server.worker_pids():
+        app.server.kill_worker(pid)
+    for client in clients:
+        client.close()
+    wait_until(lambda: app.request("GET", "/present/a")[0] == 200, 10)
+    # A new worker holds a lease from its first stream on.
+    own = app.ready("/own?who=eve")
+    wait_until(lambda: present(app) == {}, LEASE)
+    [lease] = app.request("GET", "/workers")[2]
+
+    assert lease["pid"] in app.server.worker_pids()
+    redis, prefix = own_redis_server.client(), app.prefix
+    assert not redis.exists(prefix + "present:room:a", prefix + "leaving")
+    assert redis.zrange(prefix + "workers", 0, -1) == [lease["worker"].encode()]
+    own.close()
+
+
+def test_a_lease_describes_its_worker(start: Start):
+    """What an operator wants to see: where it runs, since when, and what it serves."""
+    app = start(app=APP)
+    clients = [app.ready(f"/room/{number}?who=ada") for number in range(3)]
+    wait_until(lambda: app.request("GET", "/workers")[2], 10)
+    [lease] = app.request("GET", "/workers")[2]
+
+    assert lease["pid"] in app.server.worker_pids()
+    assert set(lease) >= {"worker", "host", "version", "started", "draining", "streams"}
+    wait_until(
+        lambda: app.request("GET", "/workers")[2][0]["channels"] == {"room:{room}": 3}, LEASE
+    )
+    for client in clients:
+        client.close()
