@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from . import settings
 from .broker import Broker, open_broker
@@ -15,7 +15,19 @@ from .channels import KICKS, Channel, check_name, written
 from .exceptions import ConfigError, FieldError
 from .settings import Settings
 from .wire import Position, ServerSentEvent, sse
+from .wire.data import MARK, dumps, raw_of
 from .workers.worker import EVERYWHERE
+
+
+class EmitOptions(TypedDict, total=False):
+    """The options of `emit` that other ways to emit have, too."""
+
+    #: How long browsers wait before they reconnect, in milliseconds.
+    retry: int | None
+    #: False does not keep the event for clients that reconnect.
+    persist: bool
+    #: The value that the event updates, for streams with `overflow="latest"`.
+    key: str | None
 
 
 class HistoricEvent(NamedTuple):
@@ -51,6 +63,7 @@ class Emitting:
     ) -> str | None:
         """Send `data` to every browser on `channel`; return the event's id (None without history).
 
+        `data` is any JSON value; an object with `__html__`, such as Markup, is sent as it is.
         `event` is the SSE event name, `retry` the reconnection time in milliseconds; `data` may be
         a `ServerSentEvent` that has them.  `persist=False`: not kept for those who come back.
         `key`: where a client's buffer is full and its overflow policy is "latest", a newer value of
@@ -63,6 +76,18 @@ class Emitting:
         frame = self._frame(data)
         id = self.broker.publish(_name(channel), frame, persist=persist, key=_key(key))
         return None if id is None else str(id)
+
+    def emit_html(
+        self, channel: str, html: Any, event: str | None = None, **options: Unpack[EmitOptions]
+    ) -> str | None:
+        """Send HTML as it is, and not as a JSON string; the options are those of `emit`.
+
+        `html` is a str, or an object with `__html__`.
+        """
+        rendered = raw_of(html)
+        raw = html if rendered is None else rendered
+        retry = options.pop("retry", None)
+        return self.emit(channel, ServerSentEvent(raw=raw, event=event, retry=retry), **options)
 
     def emit_many(
         self, events: Iterable[tuple[str, Any]], *, persist: bool = True
@@ -82,7 +107,8 @@ class Emitting:
         event = data if isinstance(data, ServerSentEvent) else ServerSentEvent(data)
         if event.id is not None:
             raise FieldError("An emitted event gets its id from Redis; leave out id=.")
-        return event.encode(default=self._default)
+        frame = event.encode(default=self._default)
+        return MARK + frame if event.is_raw else frame
 
     def history(
         self, channel: str, *, after: str | None = None, limit: int = 100
@@ -137,7 +163,7 @@ class Emitting:
                 " request to disconnect is an event that workers must be able to trust."
             )
         what = {"identity": identity, "channel": channel and _name(channel)}
-        self.broker.publish(KICKS, sse.encode(sse.dumps({**what, "for_good": for_good})))
+        self.broker.publish(KICKS, sse.encode(dumps({**what, "for_good": for_good})))
 
 
 class Emitter(Emitting):

@@ -20,7 +20,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LADDER = [
     *("exceptions", "concurrency", "pool", "channels", "endings", "signals", "reports"),
     *("settings", "options"),
-    *("wire.position", "wire.sse", "wire.message", "wire.batch", "wire.control", "wire"),
+    *("wire.position", "wire.data", "wire.sse", "wire.message", "wire.batch"),
+    *("wire.control", "wire"),
     *("broker.coverage", "broker.base", "broker.memory_people", "broker.memory"),
     *("broker.connections", "broker.stamps", "broker.feed", "broker.calls", "broker.commands"),
     *("broker.history", "broker.index", "broker.people", "broker.redis", "broker"),

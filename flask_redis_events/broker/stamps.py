@@ -18,6 +18,7 @@ from hmac import compare_digest
 
 from ..concurrency import Deadline
 from ..exceptions import BrokerError
+from ..wire.data import MARK
 from ..wire.sse import CONTROL_EVENTS
 
 log = logging.getLogger("flask_redis_events")
@@ -26,8 +27,8 @@ log = logging.getLogger("flask_redis_events")
 REST = 1.0
 #: What an application without history and without a secret is sent: no ids, and no control events.
 _HARMLESS = re.compile(
-    rb"(?:event: (?!(?:%b)\n)[^\r\n]*\n)?(?:retry: [0-9]{1,18}\n)?(?:data: [^\r\n]*\n)+\n"
-    % "|".join(CONTROL_EVENTS).encode()
+    rb"(?:%b)?(?:event: (?!(?:%b)\n)[^\r\n]*\n)?(?:retry: [0-9]{1,18}\n)?(?:data: [^\r\n]*\n)+\n"
+    % (MARK, "|".join(CONTROL_EVENTS).encode())
 )
 
 

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from typing import Any
 
 from ..wire import Batch, Message
+from ..wire.data import raw_of
 
 #: How many outcomes are kept, and how many bytes one, or its message, may have.
 KEPT = 256
@@ -41,7 +42,11 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def fingerprint_of(value: Any) -> bytes | None:
-    """Return bytes that are the same for values which are the same in JSON; None if unknown."""
+    """Return bytes that are the same for values which are sent as the same; None if unknown."""
+    if type(value) is not str and isinstance(value, str):
+        text = raw_of(value)
+        # `marshal` begins with no NUL.
+        return None if text is None else b"\0" + text.encode()
     try:
         # To `marshal`, all objects with the same buffer are the same, such as arrays of any shape.
         # Version 2 of the format depends on the value alone, and not on who else refers to it.

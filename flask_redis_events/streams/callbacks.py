@@ -19,6 +19,7 @@ from ..exceptions import ConfigError
 from ..hub import Hub
 from ..options import Options
 from ..wire import Batch, Message, Position, ServerSentEvent, sse
+from ..wire.data import text_of
 from ..wire.message import number
 from ..workers.worker import EVERYWHERE
 
@@ -185,7 +186,7 @@ class Runner:
         frames = [event.encode(default=self._default) for event in sent]
         own_id = sent[-1].id if sent else None
         if value is not None and value is not False and not isinstance(value, ServerSentEvent):
-            frames.append(sse.encode(sse.dumps(value, default=self._default), event=name))
+            frames.append(sse.encode(text_of(value, default=self._default), event=name))
             own_id = None
         if frames and position is not None and own_id is None:
             frames[-1] = number(frames[-1], position)

@@ -11,6 +11,7 @@ import functools
 
 from . import sse
 from .batch import Batch
+from .data import dumps
 from .position import BEGINNING, Position
 
 #: A Last-Event-ID `<position>.end` is of a stream that ended for good: it is answered with 204.
@@ -93,7 +94,7 @@ def _frame(
     name: str, data: dict[str, str], position: Position | None, *, retry: float | None = None
 ) -> bytes:
     return sse.encode(
-        sse.dumps(data),
+        dumps(data),
         event=name,
         id=str(position) if position else None,
         retry=None if retry is None else round(retry * 1000),

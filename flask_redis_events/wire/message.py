@@ -2,6 +2,7 @@
 
     :<id> <prev> <stamp>[ <key>]\\n     the envelope: to a browser, a comment
     id: <id>\\n                         absent when the message has no id
+    :raw\\n                             only where the data is raw: text, and no JSON
     event: …\\ndata: …\\n\\n              the frame
 
 A worker sends the part after the envelope to its clients untouched.  `-` stands for "none": a
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import sse
+from .data import MARK, Raw
 from .position import Position
 
 _ENVELOPE = re.compile(
@@ -95,7 +97,7 @@ class Message:
 
     @property
     def value(self) -> Any:
-        """The data as JSON has it; data that is no JSON is the text itself."""
+        """The data as JSON has it; raw data, and data that is no JSON, is the text itself."""
         if self._value is None:
             self._read()
         return self._value()  # type: ignore[misc]
@@ -108,8 +110,14 @@ class Message:
         return self._event
 
     def _read(self) -> None:
-        name, text = sse.read(self.bare)
+        bare = self.bare
+        is_raw = bare.startswith(MARK)
+        name, text = sse.read(bare[len(MARK) :] if is_raw else bare)
         self._event = None if name == "message" else name
+        if is_raw:
+            raw = Raw(text)
+            self._value = lambda: raw
+            return
         try:
             value = _JSON.decode(text)
         except (ValueError, RecursionError):

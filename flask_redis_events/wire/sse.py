@@ -7,14 +7,13 @@ one whole block at a time.  The decoder accepts everything that the standard acc
 
 from __future__ import annotations
 
-import functools
-import json
 import re
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, NamedTuple
 
 from ..exceptions import FieldError
+from .data import check_raw, dumps, raw_of
 
 #: The comment that keeps an idle connection alive.  Section 9.2.7 asks for "a comment line" only:
 #: if a blank line follows it, several clients report an event that nobody sent.
@@ -42,36 +41,6 @@ _ID_BYTES = 128
 # are 30 million years.  A hostile server may send megabytes of digits, for which int() takes long
 # before it refuses them.
 _RETRY = re.compile("[0-9]{1,18}")
-
-
-def dumps(value: object, *, default: Callable[[Any], Any] | None = None) -> str:
-    """Write a value as one line of JSON; raise FieldError for a value that JSON does not have.
-
-    `default` converts an object that JSON does not know into one that it knows, as in `json.dumps`.
-    """
-    try:
-        text = _writer(default).encode(value)
-    except TypeError as exc:
-        raise FieldError(
-            f"The data cannot be written as JSON: {exc}. Convert it first, or name a default."
-        ) from exc
-    except ValueError as exc:
-        raise FieldError(
-            f"The data cannot be written as JSON: {exc}. JSON has no NaN, no infinity and "
-            "nothing that contains itself: send None or a str in its place."
-        ) from exc
-    except RecursionError as exc:
-        raise FieldError("The data is nested too deeply for JSON: send it flatter.") from exc
-    # UTF-8 cannot encode a lone surrogate, but JSON can escape it; Python's escape is the same.
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-@functools.lru_cache(maxsize=16)
-def _writer(default: Callable[[Any], Any] | None) -> json.JSONEncoder:
-    # `json.dumps` would make one for every value.
-    return json.JSONEncoder(
-        allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=default
-    )
 
 
 def encode(
@@ -136,15 +105,19 @@ class ServerSentEvent:
     Raise FieldError for a field that `encode` would refuse.
     """
 
-    #: Any JSON value.
-    data: Any
+    #: Any JSON value; an object with `__html__` is raw.
+    data: Any = ...
     _: KW_ONLY
+    #: In place of `data`: text that is sent as it is, such as HTML.  Each of its lines becomes a
+    #: `data:` line.
+    raw: str | None = None
     #: The name that a browser listens to with `addEventListener`; None is "message".
     event: str | None = None
     #: The id that the browser sends back as `Last-Event-ID`; None leaves the last one as it was.
     id: str | None = None
     #: How many milliseconds the browser waits before it reconnects; None leaves it as it was.
     retry: int | None = None
+    _text: str | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Checked here and not when it is sent, so that the traceback shows the line that is wrong.
@@ -157,10 +130,20 @@ class ServerSentEvent:
                 f"An event must not be called {self.event!r}, because the extension sends that"
                 f" itself: rename it, or {instead}."
             )
+        if (self.raw is None) == (self.data is ...):
+            raise FieldError("An event has either data or raw=text: give one of them.")
+        raw = raw_of(self.data) if self.raw is None else check_raw(self.raw)
+        if raw is not None:
+            object.__setattr__(self, "_text", raw)
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the data is sent as it is, and not as JSON."""
+        return self._text is not None
 
     def encode(self, *, default: Callable[[Any], Any] | None = None) -> bytes:
-        """Write the event as one block, its data as JSON; `default` is as in `dumps`."""
-        text = dumps(self.data, default=default)
+        """Write the event as one block; `default` is as in `dumps`."""
+        text = dumps(self.data, default=default) if self._text is None else self._text
         return encode(text, event=self.event, id=self.id, retry=self.retry)
 
 

@@ -23,6 +23,7 @@ from ..channels import PRESENCE
 from ..exceptions import BrokerError
 from ..reports import Reports
 from ..wire import sse
+from ..wire.data import dumps
 
 log = logging.getLogger("flask_redis_events")
 
@@ -175,7 +176,7 @@ class Worker:
         messages = []
         for channel, identity in entries:
             if channel != EVERYWHERE:
-                text = sse.dumps({"event": event, "channel": channel, "identity": identity})
+                text = dumps({"event": event, "channel": channel, "identity": identity})
                 messages.append((PRESENCE + channel, sse.encode(text, event=event)))
         if messages:
             self._broker.publish_many(messages)

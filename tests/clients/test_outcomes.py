@@ -7,10 +7,11 @@ from array import array
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import Markup
 
 from flask_redis_events.clients.outcomes import KEPT, LARGEST, Outcomes, fingerprint_of
 from flask_redis_events.wire import Batch
-from flask_redis_events.wire.sse import dumps
+from flask_redis_events.wire.data import Raw, dumps
 from tests.support.factories import batch, message
 
 # --- what was made ----------------------------------------------------------------------------
@@ -107,11 +108,19 @@ def test_a_fingerprint_does_not_depend_on_who_else_refers_to_a_value():
         pytest.param([array("i", [0])], id="an array, which has the bytes of others"),
         pytest.param({1, 2}, id="a set"),
         pytest.param(1j, id="a complex number"),
+        pytest.param(type("Name", (str,), {})("a"), id="a kind of str"),
     ],
 )
 def test_a_value_of_unknown_type_has_no_fingerprint(value):
     """A value that only the application can write has no fingerprint, and is not shared."""
     assert fingerprint_of(value) is None
+
+
+def test_raw_data_has_the_fingerprint_of_its_text():
+    """Raw data that is sent as the same text is shared, and is no JSON string."""
+    assert fingerprint_of(Raw("<b>")) == fingerprint_of(Markup("<b>")) is not None
+    assert fingerprint_of(Raw("<b>")) != fingerprint_of(Raw("<i>"))
+    assert fingerprint_of(Raw("<b>")) != fingerprint_of("<b>")
 
 
 def test_a_value_that_is_nested_too_deeply_has_no_fingerprint():

@@ -8,7 +8,6 @@ lines, 5 the space, 6 blocks without data, 7 event, 8 id, 9 retry, 10 comments a
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import FrozenInstanceError
@@ -26,7 +25,6 @@ from flask_redis_events.wire.sse import (
     Event,
     ServerSentEvent,
     decode,
-    dumps,
     encode,
 )
 
@@ -207,76 +205,6 @@ def test_comment_is_one_line() -> None:
     assert COMMENT == b":\n"
     assert decoder.feed(COMMENT + encode("x") + COMMENT) == [message("x")]
     assert decoder.comments == 2
-
-
-# ---- dumps -------------------------------------------------------------------------------------
-
-
-JSON = {
-    "compact": ({"a": [1, 2.5, None], "b": True}, '{"a":[1,2.5,null],"b":true}'),
-    "str-is-quoted": ("text", '"text"'),
-    "zero": (0, "0"),
-    "empty-str": ("", '""'),
-    "empty-list": ([], "[]"),
-    "false": (False, "false"),
-    "order-is-kept": ({"b": 1, "a": 2}, '{"b":1,"a":2}'),
-    "line-ends-are-escaped": ("a\r\nb", r'"a\r\nb"'),
-    "nul-is-escaped": ("\0", r'"\u0000"'),
-    "other-line-ends-stay": ("\x85\u2028\u2029", '"\x85\u2028\u2029"'),
-    "unicode-stays": ("é😀", '"é😀"'),
-    "lone-surrogate-is-escaped": ("é\ud83d", r'"é\ud83d"'),
-    "backslash-before-surrogate": ("\\\udc00", r'"\\\udc00"'),
-    "surrogate-in-key": ({"\udfff": 1}, r'{"\udfff":1}'),
-    "number-keys": ({1: 2}, '{"1":2}'),
-    "tuple": ((1, 2), "[1,2]"),
-}
-
-
-@pytest.mark.parametrize(("value", "text"), JSON.values(), ids=JSON)
-def test_dumps(value: object, text: str) -> None:
-    """dumps() writes compact JSON on one line, with all characters that UTF-8 has unescaped."""
-    assert dumps(value) == text
-    assert encode(dumps(value)) == f"data: {text}\n\n".encode()
-
-
-@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize(
-    "wrap", [lambda n: n, lambda n: [{"a": n}], lambda n: {n: 1}], ids=["bare", "nested", "key"]
-)
-def test_dumps_refuses_what_json_has_no_number_for(number: float, wrap: Any) -> None:
-    """NaN and the infinities are refused, and the error says what to send instead."""
-    with pytest.raises(FieldError, match=r"no NaN, no infinity.*send None or a str"):
-        dumps(wrap(number))
-
-
-def test_dumps_names_the_type_it_cannot_write() -> None:
-    """An object that JSON does not know is refused by the name of its type."""
-    with pytest.raises(FieldError, match=r"type set .*Convert it first, or name a default"):
-        dumps({"tags": {1}})
-
-
-def test_dumps_takes_a_default() -> None:
-    """`default` converts an object that JSON does not know, as in json.dumps."""
-    assert dumps({"tags": {1}}, default=sorted) == '{"tags":[1]}'
-
-
-def test_dumps_refuses_what_contains_itself() -> None:
-    """A value that contains itself is refused."""
-    value: list[object] = []
-    value.append(value)
-
-    with pytest.raises(FieldError, match="contains itself"):
-        dumps(value)
-
-
-def test_dumps_refuses_what_is_nested_too_deeply() -> None:
-    """A value nested beyond Python's stack raises FieldError, not RecursionError."""
-    value: list[object] = []
-    for _ in range(200_000):
-        value = [value]
-
-    with pytest.raises(FieldError, match="flatter"):
-        dumps(value)
 
 
 # ---- ServerSentEvent ---------------------------------------------------------------------------
