@@ -12,6 +12,7 @@ from .channels import Channel
 from .emitter import Emitter
 from .hub import Hub
 from .listener import Listener, OnEvent
+from .reports import Reports
 from .settings import Settings
 
 
@@ -50,6 +51,10 @@ class Application:
             # `setdefault` is atomic, and a hub that loses the race has started nothing.
             self._hubs.setdefault(pid, Hub(self.settings, self.emitter.broker, self.app))
         return self._hubs[pid]
+
+    def reports(self) -> Reports:
+        """Return this process's reports."""
+        return self.hub.reports
 
     def start(self, listeners: Iterable[tuple[tuple[Channel, ...], OnEvent]]) -> None:
         """Start the listeners that do not run in this process yet."""

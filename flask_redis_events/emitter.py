@@ -7,27 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, Unpack
 
 from . import settings
-from .broker import Broker, open_broker
-from .channels import KICKS, Channel, check_name, written
+from .broker import Broker, Outgoing, open_broker
+from .channels import KICKS, Channel, written
+from .commits import Sender, outbox
 from .exceptions import ConfigError, FieldError
+from .outgoing import EmitOptions, name, outgoing, pair
+from .reports import Metrics, Reports
 from .settings import Settings
 from .wire import Position, ServerSentEvent, sse
-from .wire.data import MARK, dumps, raw_of
+from .wire.data import dumps, raw_of
 from .workers.worker import EVERYWHERE
-
-
-class EmitOptions(TypedDict, total=False):
-    """The options of `emit` that other ways to emit have, too."""
-
-    #: How long browsers wait before they reconnect, in milliseconds.
-    retry: int | None
-    #: False does not keep the event for clients that reconnect.
-    persist: bool
-    #: The value that the event updates, for streams with `overflow="latest"`.
-    key: str | None
 
 
 class HistoricEvent(NamedTuple):
@@ -51,6 +43,11 @@ class Emitting:
         """Turns what JSON does not know into what it does."""
         raise NotImplementedError
 
+    @property
+    def _find_reports(self) -> Callable[[], Reports]:
+        """Finds where failures are reported that raise nothing."""
+        raise NotImplementedError
+
     def emit(
         self,
         channel: str,
@@ -71,10 +68,8 @@ class Emitting:
 
         Raises `ChannelError` and `FieldError` for what cannot be sent, `BrokerError` without Redis.
         """
-        if not isinstance(data, ServerSentEvent):
-            data = ServerSentEvent(data, event=event, retry=retry)
-        frame = self._frame(data)
-        id = self.broker.publish(_name(channel), frame, persist=persist, key=_key(key))
+        message = self._outgoing(channel, data, event=event, retry=retry, key=key)
+        id = self.broker.publish(*message[:2], persist=persist, key=message.key)
         return None if id is None else str(id)
 
     def emit_html(
@@ -97,18 +92,34 @@ class Emitting:
         `data` may be a `ServerSentEvent`, to give it an event name.  All are checked before the
         first one is sent.
         """
-        messages = [(_name(channel), self._frame(data)) for channel, data in map(_pair, events)]
+        messages = [self._outgoing(channel, data) for channel, data in map(pair, events)]
         if not messages:
             return []
         ids = self.broker.publish_many(messages, persist=persist)
         return [None if id is None else str(id) for id in ids]
 
-    def _frame(self, data: Any) -> bytes:
-        event = data if isinstance(data, ServerSentEvent) else ServerSentEvent(data)
-        if event.id is not None:
-            raise FieldError("An emitted event gets its id from Redis; leave out id=.")
-        frame = event.encode(default=self._default)
-        return MARK + frame if event.is_raw else frame
+    def emit_on_commit(
+        self,
+        session: Any,
+        channel: str,
+        data: Any,
+        event: str | None = None,
+        **options: Unpack[EmitOptions],
+    ) -> None:
+        """Emit once the outer transaction of an SQLAlchemy session is committed.
+
+        The event is dropped if that transaction, or the SAVEPOINT in which it was emitted, is
+        rolled back.  All events of one transaction leave in order, in one round trip.  The data is
+        checked and encoded at once.  A failure after the commit raises nothing: it is logged,
+        counted (`emit_failed`) and signalled.
+        """
+        retry, key = options.get("retry"), options.get("key")
+        message = self._outgoing(channel, data, event=event, retry=retry, key=key)
+        sender = Sender(self.broker, self._find_reports)
+        outbox(session).put(sender, message, persist=options.get("persist", True))
+
+    def _outgoing(self, channel: str, data: Any, **options: Any) -> Outgoing:
+        return outgoing(channel, data, default=self._default, **options)
 
     def history(
         self, channel: str, *, after: str | None = None, limit: int = 100
@@ -136,7 +147,7 @@ class Emitting:
 
         0 streams: the identity has left, and may be back in a moment.
         """
-        return self.broker.people.present(_name(channel))
+        return self.broker.people.present(name(channel))
 
     def clients(self) -> dict[str, int]:
         """Return all identities that have streams, with their numbers, over all workers."""
@@ -162,7 +173,7 @@ class Emitting:
                 "disconnect() needs a history: set REDIS_EVENTS_HISTORY to 1 or more, as the"
                 " request to disconnect is an event that workers must be able to trust."
             )
-        what = {"identity": identity, "channel": channel and _name(channel)}
+        what = {"identity": identity, "channel": channel and name(channel)}
         self.broker.publish(KICKS, sse.encode(dumps({**what, "for_good": for_good})))
 
 
@@ -186,6 +197,7 @@ class Emitter(Emitting):
         default: Callable[[Any], Any] | None = None,
     ) -> None:
         self._own_default = default
+        self._reports: Reports | None = None
         self._broker = open_broker(
             settings.url("url", url),
             prefix=settings.prefix("prefix", prefix),
@@ -202,25 +214,24 @@ class Emitter(Emitting):
         return self._broker
 
     @property
+    def metrics(self) -> Metrics:
+        """The counters of this emitter: `emit_failed`."""
+        return self.reports().metrics
+
+    @property
     def _default(self) -> Callable[[Any], Any] | None:
         return self._own_default
+
+    @property
+    def _find_reports(self) -> Callable[[], Reports]:
+        return self.reports
+
+    def reports(self) -> Reports:
+        """Return where failures are reported; made when needed, because there is a lock in it."""
+        if self._reports is None:
+            self._reports = Reports(None)
+        return self._reports
 
     def close(self) -> None:
         """Close its connections; the next emit opens new ones."""
         self.broker.close()
-
-
-def _name(channel: str) -> str:
-    return check_name(written(channel))
-
-
-def _pair(given: object) -> tuple[str, Any]:
-    if isinstance(given, (tuple, list)) and len(given) == 2:
-        return given[0], given[1]
-    raise FieldError(f"emit_many takes (channel, data) pairs, not {given!r}.")
-
-
-def _key(key: str | None) -> str | None:
-    if key is not None and (not isinstance(key, str) or not key or any(c in key for c in "\r\n\0")):
-        raise FieldError(f"key must be a str without line ends, not {key!r}.")
-    return key

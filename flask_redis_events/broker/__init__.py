@@ -7,11 +7,11 @@ knows nothing of redis-py.
 from __future__ import annotations
 
 from ..settings import Settings
-from .base import Broker
+from .base import Broker, Outgoing
 from .memory import MemoryBroker
 from .redis import RedisBroker
 
-__all__ = ["Broker", "open_broker"]
+__all__ = ["Broker", "Outgoing", "open_broker"]
 
 
 def open_broker(

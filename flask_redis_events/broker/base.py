@@ -10,6 +10,14 @@ from ..wire import Message, Position
 from .coverage import Snapshot
 
 
+class Outgoing(NamedTuple):
+    """A message to publish: its channel, frame and key."""
+
+    channel: str
+    frame: bytes
+    key: str | None = None
+
+
 class Delivery(NamedTuple):
     """One copy of a message, with the subscription that delivered it.
 
@@ -131,9 +139,12 @@ class Broker(Protocol):
         """
 
     def publish_many(
-        self, messages: Iterable[tuple[str, bytes]], *, persist: bool = True
+        self, messages: Iterable[Outgoing | tuple[str, bytes]], *, persist: bool = True
     ) -> list[Position | None]:
-        """Publish (channel, frame) pairs in order, many in one round trip; return their ids."""
+        """Publish messages in order, many in one round trip; return their ids.
+
+        A pair of channel and frame is a message without a key.
+        """
 
     def replay(
         self,

@@ -17,7 +17,7 @@ from ..channels import Channel, matches
 from ..exceptions import BrokerError
 from ..settings import Settings
 from ..wire import Message, Position
-from .base import Acknowledgement, Delivery, Feed, Pong, Received
+from .base import Acknowledgement, Delivery, Feed, Outgoing, Pong, Received
 from .coverage import Held, Snapshot, State, snapshot, too_much
 from .memory_people import MemoryPeople
 
@@ -89,9 +89,12 @@ class MemoryBroker:
             return id
 
     def publish_many(
-        self, messages: Iterable[tuple[str, bytes]], *, persist: bool = True
+        self, messages: Iterable[Outgoing | tuple[str, bytes]], *, persist: bool = True
     ) -> list[Position | None]:
-        return [self.publish(channel, frame, persist=persist) for channel, frame in messages]
+        return [
+            self.publish(channel, frame, persist=persist, key=key)
+            for channel, frame, key in (Outgoing(*one) for one in messages)
+        ]
 
     def publish_foreign(self, channel: str, payload: bytes) -> None:
         """Publish a payload without an envelope, as another program does with PUBLISH."""

@@ -17,6 +17,7 @@ from ..channels import Channel
 from ..exceptions import BrokerError
 from ..settings import Settings
 from ..wire import Message, Position
+from .base import Outgoing
 from .commands import Commands
 from .connections import translated
 from .coverage import Held, Snapshot, is_missing, snapshot, too_much
@@ -34,9 +35,6 @@ MESSAGES = 1000
 BYTES = 1024 * 1024
 #: How often a replay begins anew before it raises, if Redis is flushed or fails over in its midst.
 ATTEMPTS = 5
-
-#: Channel, frame and key.
-Given = tuple[str, bytes, str | None]
 
 
 class RedisBroker:
@@ -65,15 +63,15 @@ class RedisBroker:
     def publish(
         self, channel: str, frame: bytes, *, persist: bool = True, key: str | None = None
     ) -> Position | None:
-        return self._publish([(channel, frame, key)], persist)[0]
+        return self._publish([Outgoing(channel, frame, key)], persist)[0]
 
     def publish_many(
-        self, messages: Iterable[tuple[str, bytes]], *, persist: bool = True
+        self, messages: Iterable[Outgoing | tuple[str, bytes]], *, persist: bool = True
     ) -> list[Position | None]:
-        given = [(channel, frame, None) for channel, frame in messages]
+        given = [Outgoing(*one) for one in messages]
         return [id for some in _in_calls(given) for id in self._publish(some, persist)]
 
-    def _publish(self, messages: Sequence[Given], persist: bool) -> list[Position | None]:
+    def _publish(self, messages: Sequence[Outgoing], persist: bool) -> list[Position | None]:
         if not self.numbered:
             # Without history there are no ids, so the script and its clock are not needed.  Redis
             # could not recognise a repetition.
@@ -232,9 +230,9 @@ def _tail(key: str | None) -> str:
     return f" {key}" if key else ""
 
 
-def _in_calls(messages: Sequence[Given]) -> Iterator[list[Given]]:
+def _in_calls(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
     """Cut messages into what one call publishes."""
-    some: list[Given] = []
+    some: list[Outgoing] = []
     size = 0
     for one in messages:
         if some and (len(some) == MESSAGES or size + len(one[1]) > BYTES):
