@@ -23,6 +23,7 @@ LADDER = [
     *("wire.position", "wire.data", "wire.sse", "wire.message", "wire.batch"),
     *("wire.control", "wire"),
     *("broker.coverage", "broker.base", "broker.memory_people", "broker.memory"),
+    *("broker.versions",),
     *("broker.connections", "broker.stamps", "broker.feed", "broker.calls", "broker.commands"),
     *("broker.history", "broker.index", "broker.people", "broker.redis", "broker"),
     *("server.client_socket", "server.socket_writer", "server.gunicorn", "server"),
@@ -43,7 +44,7 @@ LADDER = [
 ]
 
 #: The modules that may import redis-py; the demo may, because it starts its own server.
-REDIS = {"broker.commands", "broker.connections", "broker.feed", "demo"}
+REDIS = {"broker.commands", "broker.connections", "broker.feed", "broker.versions", "demo"}
 
 #: Packages that may be missing, or must not be imported before gevent has patched; a function that
 #: uses one imports it.

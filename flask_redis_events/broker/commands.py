@@ -20,6 +20,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseE
 from ..concurrency import Deadline, backoff
 from .calls import Calls
 from .connections import REFUSED, UNREACHABLE, broker_error, connection_settings
+from .versions import disconnect_idle, take_connection
 
 #: Seconds for which a command is tried again before it raises.
 PATIENCE = 10.0
@@ -87,7 +88,7 @@ class Commands:
                 return _execute(pool, commands)
             except (*UNREACHABLE, ReadOnlyError) as error:
                 # After a failover, idle connections lead to a server that is no master any more.
-                pool.disconnect(inuse_connections=False)
+                disconnect_idle(pool)
                 attempt += 1
                 if attempt == tries or deadline.passed or isinstance(error, REFUSED):
                     raise broker_error(error) from error
@@ -127,7 +128,7 @@ def _exchange(pool: Any, commands: Sequence[Command]) -> list[Any]:
 
     This goes round the client of redis-py, whose bookkeeping takes longer than all of our own.
     """
-    connection = pool.get_connection()
+    connection = take_connection(pool)
     try:
         connection.send_packed_command(connection.pack_commands(commands), check_health=False)
         replies = [_read(connection) for _ in commands]

@@ -21,6 +21,7 @@ from ..wire.message import Message
 from .base import Acknowledgement, Delivery, Pong, Received, Refusal
 from .connections import translated
 from .stamps import Stamps
+from .versions import is_connected, read_reply
 
 #: The most channels in one SUBSCRIBE command.
 BATCH = 512
@@ -69,11 +70,7 @@ class RedisFeed:
             try:
                 while len(replies) < READ:
                     # Only the first read waits; later ones take replies that have already arrived.
-                    replies.append(
-                        self._connection.read_response(
-                            timeout=0 if replies else timeout, disconnect_on_error=False
-                        )
-                    )
+                    replies.append(read_reply(self._connection, 0 if replies else timeout))
             except RedisTimeoutError:
                 pass  # Nothing more has arrived.
             except NoPermissionError as error:
@@ -114,7 +111,7 @@ class RedisFeed:
                 self._write(command, *map(self._topic, some))
 
     def _write(self, *words: str | bytes) -> None:
-        if self._closed or not self._connection.is_connected:
+        if self._closed or not is_connected(self._connection):
             raise BrokerError("The connection to Redis was lost.")
         self._connection.send_command(*words, check_health=False)
 

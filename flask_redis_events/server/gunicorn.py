@@ -1,7 +1,7 @@
 """All that knows gunicorn's insides: does its worker go on, and how is a response taken over.
 
 Everything here is optional: under a server that we do not know, streams work and nothing drains.
-The attributes are those of gunicorn 23 to 27 (`gunicorn/workers/base_async.py`, `http/wsgi.py`).
+The attributes are those of gunicorn 21 to 27 (`gunicorn/workers/base_async.py`, `http/wsgi.py`).
 """
 
 from __future__ import annotations

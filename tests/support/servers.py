@@ -290,13 +290,15 @@ class Gunicorn(WebServer):
         self._booted = self.directory / "booted"
         self._booted.touch()
         config = self.directory / "gunicorn.conf.py"
-        config.write_text((self._config_text or "") + _BOOTED.format(path=str(self._booted)))
+        # Not on the command line, because gunicorn 24 and earlier do not know the option.
+        text = (self._config_text or "") + "\ncontrol_socket_disable = True\n"
+        config.write_text(text + _BOOTED.format(path=str(self._booted)))
         access_log = ["--access-logfile", str(self.directory / "access.log")]
         return [
             *(sys.executable, "-m", "gunicorn", self._app),
             *("--config", str(config), "--bind", f"127.0.0.1:{self.port}"),
             *("--workers", str(self._workers), "--worker-class", self._worker_class),
-            *("--graceful-timeout", "10", "--no-control-socket"),
+            *("--graceful-timeout", "10"),
             *(access_log if self._logs_access else ()),
             *self._args,
         ]
