@@ -48,9 +48,9 @@ def own_hub(own_redis_server):
     hub.broker.close()
 
 
-def join(hub: Hub, *names: str) -> Subscription:
+def join(hub: Hub, *names: str, numbered: bool = True) -> Subscription:
     """Subscribe, and return when Redis has acknowledged all channels."""
-    subscription = Subscription(channels(*names), held=True)
+    subscription = Subscription(channels(*names), held=True, numbered=numbered)
     hub.listen(subscription)
     assert went_live(subscription)
     subscription.start(subscription.floor)
@@ -127,9 +127,10 @@ def test_a_restart_of_redis_is_survived(own_hub, own_redis_server):
     assert subscription.closed is None
 
 
-def test_a_restart_without_data_is_a_reset(own_hub, own_redis_server):
-    """After a restart without data, each client is sent one `reset`."""
-    subscription = join(own_hub, "a")
+@pytest.mark.parametrize("numbered", [True, False])
+def test_a_restart_without_data_is_a_reset(own_hub, own_redis_server, numbered):
+    """After a restart without data, each client is sent one `reset`, whether it has ids or not."""
+    subscription = join(own_hub, "a", numbered=numbered)
     emit(own_hub, "a", 0)
     take(subscription, 1)
     own_redis_server.restart()

@@ -1,4 +1,4 @@
-"""The documentation's listen.js, where it does more than an `EventSource` does."""
+"""The documentation's pages: listen.js where it does more than `EventSource`, and state.js."""
 
 from __future__ import annotations
 
@@ -110,3 +110,19 @@ def test_the_end_is_the_end(app: App, browse: Browse):
     wait_until(lambda: script(page, "performance.now()") > ended + 3000, 15)
 
     assert script(page, "[got, resets, opened]") == [["final"], [], 1]
+
+
+def test_no_event_falls_between_the_state_and_the_stream(app: App, browse: Browse):
+    """A page that listens first shows the events that came in before, while and after it loads."""
+    page = browse()
+    for number in range(2):
+        app.emit("orders", number)
+    page.get(f"{app.url}/orders/page")
+    wait_until(lambda: script(page, "shown.length") == 3, 15)
+    app.emit("orders", 3)
+    wait_until(lambda: script(page, "shown.length") == 4, 15)
+    assert script(page, "shown") == [0, 1, 2, 3]
+
+    page.execute_script("shown = []; source.dispatchEvent(new MessageEvent('reset'))")
+    wait_until(lambda: script(page, "shown.length") == 5, 15)
+    assert script(page, "shown") == [0, 1, 2, 3, 4]

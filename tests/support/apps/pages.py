@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from flask import Flask, Response, request, send_from_directory
+from flask import Flask, Response, jsonify, request
 
 from . import streams
 
-CLIENTS = Path(__file__).resolve().parents[3] / "docs" / "clients"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+CLIENTS = DOCS / "clients"
 
 
 def create_app() -> Flask:
     app = streams.create_app()
+    app.static_folder = app.config.get("STATIC", CLIENTS)
     requests = itertools.count()
-
-    @app.get("/clients/<file>")
-    def client(file: str) -> Response:
-        return send_from_directory(CLIENTS, file)
 
     @app.get("/listen")
     def listen() -> str:
@@ -33,15 +35,68 @@ def create_app() -> Flask:
         """Answer the first request as a proxy does while its server is away."""
         return None if next(requests) else Response(status=502)
 
+    @app.get("/everything/<name>")
+    @streams.events.stream("{name}", backlog=1000)
+    def everything(name: str) -> Callable[..., Any]:
+        """Stream all that is kept, until the message is false."""
+        return lambda channel, message, event: message
+
+    @app.get("/cards/page/<int:version>")
+    def cards_page(version: int) -> str:
+        return (CLIENTS / f"htmx-{version}.html").read_text("utf-8")
+
+    @app.get("/stream/cards")
+    @streams.events.stream("cards", backlog=1000)
+    def card_changes() -> Callable[..., Any]:
+        """Stream the cards, until the message is false."""
+        return lambda channel, message, event: message
+
+    @app.get("/cards")
+    def cards() -> str:
+        return "<li>all cards</li>"
+
+    @app.get("/orders/page")
+    def orders_page() -> str:
+        """A page with a state and its changes, in functions of the page's own."""
+        return ORDERS
+
+    @app.get("/stream/orders")
+    @streams.events.stream("orders")
+    def changes() -> None:
+        """Stream the orders."""
+
+    @app.get("/orders")
+    def orders() -> Response:
+        """Return the orders; one more comes in when they have been read."""
+        known = [event.data for event in streams.events.history("orders")]
+        streams.events.emit("orders", len(known))
+        return jsonify(known)
+
     @app.get("/elsewhere")
     def elsewhere() -> str:
         return "<!doctype html><title>elsewhere</title>"
 
+    allow_origin(app)
     return app
 
 
+def allow_origin(app: Flask) -> None:
+    """Add the documentation's hook, for pages that have another name for this host."""
+    [hook] = re.findall(
+        r"\n   (@app.after_request\n.*?)\n\n\S",
+        (DOCS / "browser.rst").read_text("utf-8"),
+        re.DOTALL,
+    )
+    ours = textwrap.dedent(f"   {hook}").replace('"https://shop.example"', "own_origin()")
+
+    def own_origin() -> str:
+        return f"http://localhost:{request.environ['SERVER_PORT']}"
+
+    exec(ours, {"app": app, "request": request, "own_origin": own_origin})
+
+
 PAGE = """<!doctype html><title>listen</title><script type="module">
-import { listen } from "/clients/%s";
+import { listen } from "/static/%s";
 window.got = []; window.resets = []; window.opened = 0; window.ready = 0; window.keptAt = null;
 window.EventSource = class extends EventSource {
   constructor(...given) {
@@ -53,3 +108,9 @@ window.EventSource = class extends EventSource {
 addEventListener("pageshow", (event) => { if (event.persisted) keptAt = performance.now(); });
 window.stop = listen(%s, (data) => got.push(data), (reason) => resets.push(reason), %s);
 </script>"""
+
+ORDERS = """<!doctype html><title>state</title><script>
+let shown = [];
+const showAll = (orders) => { shown = orders; };
+const show = (order) => { if (!shown.includes(order)) shown.push(order); };
+</script><script src="/static/state.js"></script>"""

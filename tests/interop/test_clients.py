@@ -1,0 +1,173 @@
+"""Clients by others, each as the documentation shows it, through reloads, kills and losses."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.browser.conftest import Browse
+from tests.e2e.conftest import App
+from tests.support.apps.pages import CLIENTS
+from tests.support.servers import RedisServer
+from tests.support.waiting import wait_until
+
+from .conftest import Clients, Heard
+
+pytestmark = pytest.mark.timeout(120)
+
+#: Each client, and whether it comes back after a proxy's 502.
+KINDS = [
+    pytest.param("listen.js", True, id="listen"),
+    pytest.param("fetch-event-source.js", True, id="fetch-event-source"),
+    pytest.param("event-source-polyfill.js", False, id="event-source-polyfill"),
+    pytest.param("reconnecting-eventsource.js", True, id="reconnecting-eventsource"),
+    pytest.param("vueuse.js", False, id="vueuse"),
+    pytest.param("eventsource.js", False, id="eventsource"),
+    pytest.param("launchdarkly-eventsource.js", True, id="launchdarkly-eventsource"),
+    pytest.param("with_httpx.py", True, id="httpx-sse"),
+    pytest.param("with_sseclient.py", True, id="sseclient-py"),
+    pytest.param("with_ld_eventsource.py", True, id="ld_eventsource"),
+]
+
+
+def reload(app: App) -> None:
+    """Exchange the workers, which end their streams with `reconnect`."""
+    old = set(app.server.worker_pids())
+    app.server.reload()
+    wait_until(lambda: not old & set(app.server.worker_pids()), 20)
+
+
+def kill(app: App) -> None:
+    """Cut all streams, and the workers with them."""
+    for pid in app.server.worker_pids():
+        app.server.kill_worker(pid, signal.SIGKILL)
+
+
+def assert_it_is_over(app: App, channel: str, path: str) -> None:
+    """The client is told to stop once at most, and opens no stream for seconds."""
+    wait_until(lambda: app.subscribers(channel) == 0, 20)
+    over = time.monotonic()
+    wait_until(lambda: time.monotonic() > over + 3)
+
+    assert app.subscribers(channel) == 0
+    lines = app.server.access_log.splitlines()
+    assert sum(f'"GET {path}' in line and '" 204 ' in line for line in lines) <= 1
+
+
+def has_heard(heard: Callable[[], Heard], expected: Heard) -> bool:
+    return heard() == expected
+
+
+def refuse_once(port: int, path: str) -> None:
+    """Answer on a server's port as a proxy does while its server is away, until asked once."""
+    with socket.create_server(("127.0.0.1", port)) as proxy:
+        proxy.settimeout(30)
+        asked = b""
+        while path.encode() not in asked:
+            connection, _ = proxy.accept()
+            with connection:
+                connection.settimeout(5)
+                asked = connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize("file, comes_back", KINDS)
+def test_a_client_misses_and_repeats_nothing(
+    own_redis_server: RedisServer, app: App, clients: Clients, file: str, comes_back: bool
+):
+    """The client hears everything once and in order, each `reset`, and stops for good at `end`."""
+    path = "/everything/x"
+    heard = clients.listen(file, path)
+    emitted = 0
+
+    def emit_and_wait(resets: int = 0) -> None:
+        nonlocal emitted
+        for _ in range(5):
+            app.emit("x", emitted)
+            emitted += 1
+        wait_until(lambda: len(heard().messages) >= emitted, 40, lambda: f"{heard()}")
+        assert heard() == Heard(list(range(emitted)), resets)
+
+    emit_and_wait()
+    reload(app)
+    emit_and_wait()
+    kill(app)
+    emit_and_wait()
+    if comes_back:
+        app.server.terminate()
+        refuse_once(app.server.port, path)
+        app.server.start()
+        emit_and_wait()
+    own_redis_server.restart()  # which has kept nothing
+    wait_until(lambda: heard().resets == 1, 20)
+    emit_and_wait(resets=1)
+
+    app.emit("x", False)  # which ends the stream with `end`
+    assert_it_is_over(app, "x", path)
+    assert heard() == Heard(list(range(emitted)), 1)
+
+
+def test_a_client_that_sets_headers_reconnects_across_origins(app: App, clients: Clients):
+    """With the documentation's hook, a browser lets `fetch` send its position to another origin."""
+    stream = f"{app.url}/everything/x"
+    heard = clients.open("fetch-event-source.js", stream, host="localhost")
+    for number in range(3):
+        app.emit("x", number)
+        expected = Heard(list(range(number + 1)), 0)
+        wait_until(functools.partial(has_heard, heard, expected), 30, lambda: f"{heard()}")
+        kill(app)
+
+
+@pytest.mark.parametrize("version", [2, 4])
+def test_htmx_swaps_each_event_once(
+    own_redis_server: RedisServer, app: App, browse: Browse, version: int
+):
+    """htmx swaps each event once and in order, loads the state at `reset`, and stops at `end`."""
+    page = browse()
+    page.get(f"{app.url}/cards/page/{version}")
+    cards = functools.partial(page.execute_script, "return document.querySelector('ul').innerHTML")
+    expected = ""
+
+    def emit_and_wait() -> None:
+        nonlocal expected
+        for _ in range(3):
+            card = f'<li class="card">{secrets.token_hex(4)}</li>'
+            app.emit("cards", card)
+            expected += card
+        wait_until(lambda: cards() == expected, 30, lambda: f"{cards()} is not {expected}")
+
+    emit_and_wait()
+    reload(app)
+    emit_and_wait()
+    kill(app)
+    emit_and_wait()
+    own_redis_server.restart()
+    expected = "<li>all cards</li>"
+    wait_until(lambda: cards() == expected, 30, cards)
+    emit_and_wait()
+
+    app.emit("cards", False)
+    assert_it_is_over(app, "cards", "/stream/cards")
+    assert cards() == expected
+
+
+def test_curl_prints_what_follows_an_id(app: App):
+    """curl prints the stream at once, from behind an id if it has one."""
+    ids = [app.emit("x", number) for number in range(3)]
+    command = ["sh", str(CLIENTS / "curl.sh"), f"{app.url}/channel/x", ids[0]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as curl:
+        try:
+            lines = iter(curl.stdout.readline, f"id: {ids[2]}\n")
+            assert [line for line in lines if line.startswith("data: ")][1:] == ["data: 1\n"]
+            assert curl.stdout.readline() == "data: 2\n"
+        finally:
+            curl.terminate()
+    ended = subprocess.run([*command[:3], "5-1.end"], capture_output=True, timeout=20)
+    assert (ended.returncode, ended.stdout) == (0, b"")
