@@ -17,6 +17,7 @@ import pytest
 from flask_redis_events import concurrency
 from tests.support.connection import Connection
 from tests.support.servers import RedisServer, redis_binary
+from tests.support.travel import TravellingRedis
 
 # The time of an example depends on the load of the machine, so there is no deadline.
 hypothesis.settings.register_profile("redis-events", deadline=None)
@@ -83,6 +84,17 @@ def own_redis_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
     directory = tmp_path / "redis"
     directory.mkdir()
     with _new_redis(directory, **(marker.kwargs if marker else {})) as server:
+        yield server
+
+
+@pytest.fixture
+def travelling_redis(tmp_path: Path) -> Iterator[TravellingRedis]:
+    """A Redis for one test whose clock the test sets."""
+    if missing := TravellingRedis.missing():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    directory = tmp_path / "redis"
+    directory.mkdir()
+    with TravellingRedis(directory) as server:
         yield server
 
 

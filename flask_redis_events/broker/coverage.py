@@ -156,7 +156,7 @@ def _judge(one: Held, after: Position, state: State) -> tuple[Position, str] | N
             return None
         return one.last, "expired" if one.last < state.kept_since else "evicted"
     if one.until is not None and one.until > after:
-        return one.until, "evicted"
+        return one.until, "expired" if one.until <= state.horizon else "evicted"
     return _judge_unknown(after, state)
 
 

@@ -41,8 +41,8 @@ def redis_binary() -> str | None:
 class RedisServer:
     """A Redis to stop, restart, freeze and disconnect; a context manager.
 
-    `arguments` are appended to redis-server's command line.  With `url`, the object stands for an
-    existing server, which can be used but not stopped.
+    `arguments` are appended to redis-server's command line, and `env` to its environment.  With
+    `url`, the object stands for an existing server, which can be used but not stopped.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class RedisServer:
         *,
         appendonly: bool = False,
         arguments: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
         url: str | None = None,
     ) -> None:
         self._cleanup = ExitStack()
@@ -60,7 +61,7 @@ class RedisServer:
             directory = directory or _temporary_directory(self._cleanup)
             self.port = free_port()
             command = [*_redis_command(self.port, directory, appendonly), *arguments]
-            self._process = Process(command, directory / "redis.log", os.environ)
+            self._process = Process(command, directory / "redis.log", {**os.environ, **(env or {})})
         self.url = url or f"redis://127.0.0.1:{self.port}/0"
 
     @property
