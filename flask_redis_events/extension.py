@@ -15,6 +15,7 @@ from .emitter import Emitting
 from .exceptions import ChannelError, ConfigError, SetupError
 from .hub import Hub
 from .listener import OnEvent
+from .module import Page, register
 from .options import PollOptions, StreamOptions, check
 from .reports import Reports
 from .settings import Settings, without_password
@@ -28,7 +29,7 @@ NAME = "redis_events"
 OnPresence = Callable[[str, str, str], Any]
 
 
-class RedisEvents(Emitting):
+class RedisEvents(Emitting, Page):
     """Real-time events for a Flask application: streams to browsers, `emit` from anywhere.
 
     `redis` is a redis-py client to take the connection's settings from, in place of
@@ -59,6 +60,7 @@ class RedisEvents(Emitting):
         application = Application(app, Settings.from_config(app.config), self._redis)
         # First what Flask may refuse, as it does after the first request.
         app.before_request(self.start)
+        register(app, self)
         app.extensions[NAME] = self
         self._applications[app] = application
 

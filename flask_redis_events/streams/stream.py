@@ -130,7 +130,9 @@ class Stream(Owner):
         if beginning is None:
             # It was closed before it began; the farewell is all there is.
             return
-        first = control.ready(beginning.position, retry=self.hub.settings.retry).encode(Form())
+        ready = control.ready(
+            beginning.position, retry=self.hub.settings.retry, heartbeat=self.options.heartbeat
+        )
         on_open, greeting = self.options.on_open, b""
         if on_open is not None:
             greeting = self.runner.call(on_open, self.runner.event)
@@ -140,7 +142,7 @@ class Stream(Owner):
             self.client.close(endings.ENDED, last=control.end(position))
         self.begun = True
         self.runner.report_presence(self.options)
-        yield first + greeting
+        yield ready.encode(Form()) + greeting
 
     def _forward(self) -> Iterator[bytes]:
         """Yield one chunk for all that came together, again and again."""

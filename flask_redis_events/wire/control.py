@@ -8,6 +8,7 @@ block that has only an id or a retry into an empty event.  None is called `open`
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from . import sse
 from .batch import Batch
@@ -25,9 +26,13 @@ def is_end(last_event_id: str) -> bool:
     return mark == END_MARK and Position.parse(position) is not None
 
 
-def ready(position: Position | None, *, retry: float) -> Batch:
-    """The first frame: from here on nothing is missed.  `retry` is in seconds."""
-    return _control("ready", _data(position), position, retry=retry)
+def ready(position: Position | None, *, retry: float, heartbeat: float) -> Batch:
+    """The first frame: from here on nothing is missed.  `retry` and `heartbeat` are in seconds.
+
+    The page learns the time between two heartbeats, so that it knows a dead stream by its silence.
+    """
+    data = {**_data(position), "heartbeat": heartbeat}
+    return Batch(control=_frame("ready", data, position, retry=retry), position=position)
 
 
 @functools.lru_cache(maxsize=16)
@@ -85,13 +90,13 @@ def _data(position: Position | None) -> dict[str, str]:
 
 
 def _control(
-    name: str, data: dict[str, str], position: Position | None, *, retry: float | None = None
+    name: str, data: dict[str, Any], position: Position | None, *, retry: float | None = None
 ) -> Batch:
     return Batch(control=_frame(name, data, position, retry=retry), position=position)
 
 
 def _frame(
-    name: str, data: dict[str, str], position: Position | None, *, retry: float | None = None
+    name: str, data: dict[str, Any], position: Position | None, *, retry: float | None = None
 ) -> bytes:
     return sse.encode(
         dumps(data),

@@ -15,20 +15,20 @@ AT = Position(5, 1)
 #: Each frame, the bytes that a client is sent, and the position that the client's cursor moves to.
 FRAMES = [
     pytest.param(
-        control.ready(AT, retry=2),
-        b'id: 5-1\nevent: ready\nretry: 2000\ndata: {"id":"5-1"}\n\n',
+        control.ready(AT, retry=2, heartbeat=15),
+        b'id: 5-1\nevent: ready\nretry: 2000\ndata: {"id":"5-1","heartbeat":15}\n\n',
         AT,
         id="ready",
     ),
     pytest.param(
-        control.ready(BEGINNING, retry=0.001),
-        b'id: 0-0\nevent: ready\nretry: 1\ndata: {"id":"0-0"}\n\n',
+        control.ready(BEGINNING, retry=0.001, heartbeat=0.5),
+        b'id: 0-0\nevent: ready\nretry: 1\ndata: {"id":"0-0","heartbeat":0.5}\n\n',
         BEGINNING,
         id="ready at the beginning",
     ),
     pytest.param(
-        control.ready(None, retry=1.2346),
-        b"event: ready\nretry: 1235\ndata: {}\n\n",
+        control.ready(None, retry=1.2346, heartbeat=1.0),
+        b'event: ready\nretry: 1235\ndata: {"heartbeat":1.0}\n\n',
         None,
         id="ready without ids",
     ),

@@ -1,0 +1,60 @@
+"""Packages of npm, installed once for a run of the tests."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PACKAGES = {
+    "esbuild": "0.25",
+    "typescript": "5.9",
+    "htmx.org": "2.0",
+    "htmx-ext-sse": "2.2",
+    "react": "19.2",
+    "react-dom": "19.2",
+    "@types/react": "19.2",
+    "svelte": "5",
+    "vue": "3.5",
+}
+
+
+def program(name: str) -> str:
+    """Return the path of node or npm; without it the test fails in CI, or is skipped."""
+    path = shutil.which(name)
+    if path is None:
+        missing = f"This test needs {name} (Debian: nodejs npm)."
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    return str(path)
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Run a program and return its output; the test fails with the output if the program does."""
+    done = subprocess.run(
+        [str(word) for word in command], cwd=cwd, text=True, capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.fail(f"{command[0]}:\n{done.stdout}\n{done.stderr}", pytrace=False)
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder `node_modules` with all PACKAGES; the processes of one run share it."""
+    npm = program("npm")
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder = base / "npm"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "node_modules").exists():
+            names = [f"{name}@{version}" for name, version in PACKAGES.items()]
+            options = ["--no-audit", "--no-fund", "--no-save", "--prefix", str(folder)]
+            run(npm, "install", *options, *names, cwd=folder)
+    return folder / "node_modules"
