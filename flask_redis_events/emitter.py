@@ -36,6 +36,7 @@ class Emitting:
 
     @property
     def broker(self) -> Broker:
+        """Redis' side."""
         raise NotImplementedError
 
     @property
@@ -141,6 +142,14 @@ class Emitting:
             HistoricEvent(str(message.id), message.channel, message.event, message.value)
             for message in snapshot.messages[:limit]
         ]
+
+    def position(self) -> str | None:
+        """Return "now" as an id (None without history), in one round trip.
+
+        Read it before a page's own queries, and let the page's stream begin there: then no event is
+        in neither.
+        """
+        return str(self.broker.replay(()).clock) if self.broker.numbered else None
 
     def present(self, channel: str) -> dict[str, int]:
         """Return who is on a channel: identity -> number of streams, over all workers.

@@ -264,3 +264,24 @@ def test_many_events_are_checked_before_any_is_sent(own_redis_server):
     assert emitter.emit_many([]) == []
     assert kept(own_redis_server) == []
     emitter.close()
+
+
+def test_the_position_is_now(redis_server, prefix):
+    """What was emitted before is at it or before it, and what is emitted later comes after it."""
+    emitter = Emitter(redis_server.url, prefix=prefix)
+    first = emitter.emit("a", 1)
+    position = emitter.position()
+    second = emitter.emit("a", 2)
+    positions = [Position.parse(id or "") for id in (first, position, second)]
+
+    assert positions[0] <= positions[1] < positions[2]
+    assert [event.id for event in emitter.history("a", after=position)] == [second]
+    emitter.close()
+
+
+def test_without_history_there_is_no_position(redis_server, prefix):
+    """A page cannot resume there."""
+    emitter = Emitter(redis_server.url, prefix=prefix, history=0)
+
+    assert emitter.position() is None
+    emitter.close()

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from markupsafe import Markup
 
+from flask_redis_events import Emitter, ServerSentEvent
 from flask_redis_events.broker import open_broker
 from flask_redis_events.clients import Subscription
 from flask_redis_events.hub import Hub
@@ -179,6 +181,26 @@ def test_with_a_secret_events_without_history_are_signed(redis_server):
     events = deployment.got(deployment.clients["a",], 2)
 
     assert [event.data for event in events] == ['"genuine"', ':- - -\ndata: "forged"\n\n']
+    deployment.close()
+
+
+@pytest.mark.parametrize("history", [0, 10])
+@pytest.mark.parametrize("secret", ["", SECRET])
+def test_what_emitters_send_is_genuine(redis_server, history, secret):
+    """Events of every kind are taken for what they are, whatever the settings."""
+    deployment = Deployment(redis_server, history=history, secret=secret)
+    sent = [ServerSentEvent(raw="<p>\n7"), ServerSentEvent(7, event="é x", retry=9), Markup("<b>")]
+    emitter = Emitter(redis_server.url, prefix=deployment.prefix, history=history, secret=secret)
+    for data in sent:
+        emitter.emit("a", data)
+    events = deployment.got(deployment.clients["a",], 3)
+
+    assert [(one.event, one.data) for one in events] == [
+        ("message", "<p>\n7"),
+        ("é x", "7"),
+        ("message", "<b>"),
+    ]
+    emitter.close()
     deployment.close()
 
 
