@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from flask_redis_events import Emitter
 from tests.browser.conftest import Browse, browse, programs
 from tests.e2e.conftest import App, starting
 from tests.support.apps.pages import CLIENTS
@@ -71,6 +72,14 @@ def app(
     monkeypatch.setenv("TEST_STATIC", str(modules / "static"))
     with starting(own_redis_server, "interop:") as start:
         yield start(workers=2, app="tests.support.apps.pages:create_app()")
+
+
+@pytest.fixture
+def emitter(app: App, own_redis_server: RedisServer) -> Iterator[Emitter]:
+    """Emit beside the application, whose workers come and go."""
+    emitter = Emitter(own_redis_server.url, prefix=app.prefix)
+    yield emitter
+    emitter.close()
 
 
 class Clients:

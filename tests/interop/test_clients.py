@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
+from flask_redis_events import Emitter
 from tests.browser.conftest import Browse
 from tests.e2e.conftest import App
 from tests.support.apps.pages import CLIENTS
@@ -20,7 +21,7 @@ from tests.support.waiting import wait_until
 
 from .conftest import Clients, Heard
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 #: Each client, and whether it comes back after a proxy's 502.
 KINDS = [
@@ -80,7 +81,12 @@ def refuse_once(port: int, path: str) -> None:
 
 @pytest.mark.parametrize("file, comes_back", KINDS)
 def test_a_client_misses_and_repeats_nothing(
-    own_redis_server: RedisServer, app: App, clients: Clients, file: str, comes_back: bool
+    own_redis_server: RedisServer,
+    app: App,
+    emitter: Emitter,
+    clients: Clients,
+    file: str,
+    comes_back: bool,
 ):
     """The client hears everything once and in order, each `reset`, and stops for good at `end`."""
     path = "/everything/x"
@@ -90,7 +96,7 @@ def test_a_client_misses_and_repeats_nothing(
     def emit_and_wait(resets: int = 0) -> None:
         nonlocal emitted
         for _ in range(5):
-            app.emit("x", emitted)
+            emitter.emit("x", emitted)
             emitted += 1
         wait_until(lambda: len(heard().messages) >= emitted, 40, lambda: f"{heard()}")
         assert heard() == Heard(list(range(emitted)), resets)
@@ -109,17 +115,19 @@ def test_a_client_misses_and_repeats_nothing(
     wait_until(lambda: heard().resets == 1, 20)
     emit_and_wait(resets=1)
 
-    app.emit("x", False)  # which ends the stream with `end`
+    emitter.emit("x", False)  # which ends the stream with `end`
     assert_it_is_over(app, "x", path)
     assert heard() == Heard(list(range(emitted)), 1)
 
 
-def test_a_client_that_sets_headers_reconnects_across_origins(app: App, clients: Clients):
+def test_a_client_that_sets_headers_reconnects_across_origins(
+    app: App, emitter: Emitter, clients: Clients
+):
     """With the documentation's hook, a browser lets `fetch` send its position to another origin."""
     stream = f"{app.url}/everything/x"
     heard = clients.open("fetch-event-source.js", stream, host="localhost")
     for number in range(3):
-        app.emit("x", number)
+        emitter.emit("x", number)
         expected = Heard(list(range(number + 1)), 0)
         wait_until(functools.partial(has_heard, heard, expected), 30, lambda: f"{heard()}")
         kill(app)
@@ -127,7 +135,7 @@ def test_a_client_that_sets_headers_reconnects_across_origins(app: App, clients:
 
 @pytest.mark.parametrize("version", [2, 4])
 def test_htmx_swaps_each_event_once(
-    own_redis_server: RedisServer, app: App, browse: Browse, version: int
+    own_redis_server: RedisServer, app: App, emitter: Emitter, browse: Browse, version: int
 ):
     """htmx swaps each event once and in order, loads the state at `reset`, and stops at `end`."""
     page = browse()
@@ -139,7 +147,7 @@ def test_htmx_swaps_each_event_once(
         nonlocal expected
         for _ in range(3):
             card = f'<li class="card">{secrets.token_hex(4)}</li>'
-            app.emit("cards", card)
+            emitter.emit("cards", card)
             expected += card
         wait_until(lambda: cards() == expected, 30, lambda: f"{cards()} is not {expected}")
 
@@ -153,14 +161,14 @@ def test_htmx_swaps_each_event_once(
     wait_until(lambda: cards() == expected, 30, cards)
     emit_and_wait()
 
-    app.emit("cards", False)
+    emitter.emit("cards", False)
     assert_it_is_over(app, "cards", "/stream/cards")
     assert cards() == expected
 
 
-def test_curl_prints_what_follows_an_id(app: App):
+def test_curl_prints_what_follows_an_id(app: App, emitter: Emitter):
     """curl prints the stream at once, from behind an id if it has one."""
-    ids = [app.emit("x", number) for number in range(3)]
+    ids = [str(emitter.emit("x", number)) for number in range(3)]
     command = ["sh", str(CLIENTS / "curl.sh"), f"{app.url}/channel/x", ids[0]]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as curl:
         try:
