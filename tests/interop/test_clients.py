@@ -147,7 +147,7 @@ def test_htmx_swaps_each_event_once(
         nonlocal expected
         for _ in range(3):
             card = f'<li class="card">{secrets.token_hex(4)}</li>'
-            emitter.emit("cards", card)
+            emitter.emit_html("cards", card)
             expected += card
         wait_until(lambda: cards() == expected, 30, lambda: f"{cards()} is not {expected}")
 
