@@ -22,7 +22,10 @@ from selenium.webdriver.webkitgtk.service import Service as WebKitService
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
 
+from .marionette import Firefox
+
 Browse = Callable[[], webdriver.Chrome]
+Browser = WebDriver | Firefox
 
 ARGUMENTS = ["headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1240,1160"]
 
@@ -81,9 +84,24 @@ def webkit(tmp_path: Path) -> Iterator[WebDriver]:
         display.end(signal.SIGTERM)
 
 
+@pytest.fixture
+def firefox(tmp_path: Path) -> Iterator[Firefox]:
+    """Open a Firefox."""
+    [binary] = programs("firefox-esr", packages="firefox-esr")
+    browser = Firefox(binary, tmp_path / "firefox")
+    yield browser
+    browser.quit()
+
+
 @pytest.fixture(params=["chromium", "webkit"])
 def browser(request: pytest.FixtureRequest) -> WebDriver:
     """Open each of the browsers."""
     if request.param == "chromium":
         return request.getfixturevalue("browse")()
     return request.getfixturevalue("webkit")
+
+
+@pytest.fixture
+def engines(browse: Browse, firefox: Firefox, webkit: WebDriver) -> dict[str, Browser]:
+    """Open all of the browsers, to run side by side."""
+    return {"chromium": browse(), "firefox": firefox, "webkit": webkit}
