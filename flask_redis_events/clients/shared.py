@@ -21,11 +21,14 @@ class Shared:
         """Let a client join the group of a key, which is made if there is none; return it."""
         with self._lock:
             group = self._groups.get(key)
-            if group is None or group.closed is not None:
-                group = make()
-                group.start()
-                self._groups[key] = group
+            if group is not None and group.closed is None:
+                group.join(member)
+                return group
+            group = make()
+            # First the member, because a poll skips its first value if it has none.
             group.join(member)
+            group.start()
+            self._groups[key] = group
             return group
 
     def leave(self, key: Hashable, group: Any, member: Subscription) -> None:

@@ -46,12 +46,12 @@ def join(shared: Shared, key: str = "a") -> tuple[Group, Subscription]:
 
 
 def test_the_first_client_makes_the_group(shared):
-    """A group is started before its first client joins, and the next client joins the same."""
+    """A group is started when its first client has joined, and the next client joins the same."""
     group, one = join(shared)
     same, other = join(shared)
 
     assert same is group
-    assert group.told == ["start", "join", "join"]
+    assert group.told == ["join", "start", "join"]
     assert group.members == [one, other]
 
 
@@ -79,7 +79,7 @@ def test_a_client_that_comes_after_the_end_makes_another_group(shared):
     another, _ = join(shared)
 
     assert another is not group
-    assert another.told == ["start", "join"]
+    assert another.told == ["join", "start"]
 
 
 def test_a_group_that_is_over_is_replaced(shared):
@@ -112,7 +112,7 @@ def test_a_group_that_cannot_be_made_is_not_kept(shared):
     with pytest.raises(ValueError, match="no such view"):
         shared.join("a", fail, Subscription())
 
-    assert join(shared)[0].told == ["start", "join"]
+    assert join(shared)[0].told == ["join", "start"]
 
 
 def test_a_group_that_cannot_start_is_not_kept(shared):
@@ -125,7 +125,7 @@ def test_a_group_that_cannot_start_is_not_kept(shared):
     with pytest.raises(RuntimeError, match="thread"):
         shared.join("a", Failing, Subscription())
 
-    assert join(shared)[0].told == ["start", "join"]
+    assert join(shared)[0].told == ["join", "start"]
 
 
 def test_nobody_joins_a_group_as_it_is_stopped(shared):
