@@ -12,7 +12,8 @@ from .application import Application
 from .broker import Broker
 from .channels import PRESENCE, Channel, Template, parse_all, written
 from .emitter import Emitting
-from .exceptions import ChannelError, ConfigError, SetupError
+from .exceptions import ChannelError, SetupError
+from .functions import check_plain
 from .hub import Hub
 from .listener import OnEvent
 from .module import Page, register
@@ -20,7 +21,6 @@ from .options import PollOptions, StreamOptions, check
 from .reports import Reports
 from .settings import Settings, without_password
 from .streams import response
-from .streams.callbacks import check_function, is_generator
 from .streams.poll import OnPoll
 from .streams.producer import OnMessage
 from .streams.views import View, decorator, fill, is_callback, is_channels
@@ -158,8 +158,8 @@ class RedisEvents(Emitting, Page):
     def poll(self, **options: Unpack[PollOptions]) -> Callable[[View], View]:
         """Make a view a stream of what a function returns; the view returns the function.
 
-        It is called with the stream at once and then every `interval` (1.0) seconds.  `shared`: one
-        producer in each worker for all clients of the same endpoint and URL values.
+        It is called with the stream at once and then every `interval` (1.0) seconds.  `shared`: for
+        all clients of a worker that have the same URL (True), or the same key (a function).
         """
         checked = check(options, PollOptions)
 
@@ -181,7 +181,7 @@ class RedisEvents(Emitting, Page):
         parsed = parse_all([written(channel) for channel in channels])
 
         def decorate(function: OnEvent) -> OnEvent:
-            _check_listener(function)
+            check_plain("A listener", function)
             self._listeners.append((parsed, function))
             return function
 
@@ -198,7 +198,7 @@ class RedisEvents(Emitting, Page):
         )
 
         def decorate(function: OnPresence) -> OnPresence:
-            _check_listener(function)
+            check_plain("A listener", function)
 
             def tell(_: str, told: dict[str, str]) -> None:
                 function(told["channel"], told["identity"], told["event"])
@@ -207,12 +207,6 @@ class RedisEvents(Emitting, Page):
             return function
 
         return decorate
-
-
-def _check_listener(function: object) -> None:
-    check_function("A listener", function)
-    if is_generator(function):
-        raise ConfigError(f"A listener must be a plain function, not {function!r}.")
 
 
 def _current() -> RedisEvents:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from . import settings
 from .concurrency import jitter
 from .exceptions import ConfigError
+from .functions import check_plain
 from .settings import Settings
 
 
@@ -31,9 +32,10 @@ class StreamOptions(TypedDict, total=False):
     backlog: int
     #: Action when the client's buffer is full: close, drop or latest.
     overflow: str | None
-    #: True runs the callback once for each message in a worker, and sends the result to all its
-    #: clients; the callback must not depend on the client.
-    shared: bool
+    #: True runs the callback once for each message in a worker, and sends the result to all clients
+    #: of the same URL; the callback must not depend on the client.  A function `f()` is called in
+    #: the view, and returns the key of the clients that share the callback.
+    shared: bool | Callable[[], Hashable]
     #: `f()`, called in the view: who the client is, as text; None says nothing.
     identity: Callable[[], str | None] | None
     #: True lets `events.present(channel)` name the identity; "events" also sends the stream an
@@ -56,8 +58,9 @@ class PollOptions(TypedDict, total=False):
     heartbeat: float | None
     #: How long the stream may live before its browser is asked to reconnect; None sets no limit.
     max_age: float | None
-    #: True calls the function once for all clients of a worker, however many there are.
-    shared: bool
+    #: True calls the function once for all clients of the same URL in a worker.  A function `f()`
+    #: is called in the view, and returns the key of the clients that share the calls.
+    shared: bool | Callable[[], Hashable]
     #: `f()`, called in the view: who the client is, as text; None says nothing.
     identity: Callable[[], str | None] | None
     #: `f(event)`, called about every heartbeat: False ends the stream for good.
@@ -77,7 +80,7 @@ class Options:
     on_open: Callable[..., Any] | None = None
     on_close: Callable[..., Any] | None = None
     interval: float = 1.0
-    shared: bool = False
+    shared: bool | Callable[[], Hashable] = False
     identity: Callable[[], str | None] | None = None
     presence: bool | str = False
     reauthorize: Callable[..., Any] | None = None
@@ -89,10 +92,18 @@ def flag(name: str, value: object) -> bool:
     raise ConfigError(f"{name} must be True or False, not {value!r}.")
 
 
-def maybe_function(name: str, value: object) -> Callable[..., Any] | None:
-    if value is None or callable(value):
+def maybe_function(name: str, value: Any) -> Callable[..., Any] | None:
+    if value is not None:
+        check_plain(name, value)
+    return value  # type: ignore[no-any-return]
+
+
+def flag_or_function(name: str, value: Any) -> bool | Callable[..., Any] | None:
+    if isinstance(value, bool):
         return value
-    raise ConfigError(f"{name} must be a function, not {value!r}.")
+    if value is not None and not callable(value):
+        raise ConfigError(f"{name} must be True, False or a function, not {value!r}.")
+    return maybe_function(name, value)
 
 
 def presence(name: str, value: object) -> bool | str:
@@ -114,7 +125,7 @@ _CHECKS: dict[str, Callable[[str, object], Any]] = {
     "on_open": maybe_function,
     "on_close": maybe_function,
     "interval": settings.seconds,
-    "shared": flag,
+    "shared": flag_or_function,
     "identity": maybe_function,
     "presence": presence,
     "reauthorize": maybe_function,

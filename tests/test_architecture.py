@@ -18,7 +18,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 #: A module may import from the modules before it.  The package `demo` is one rung.
 LADDER = [
-    *("exceptions", "concurrency", "pool", "channels", "endings", "signals", "reports"),
+    *("exceptions", "concurrency", "functions", "pool"),
+    *("channels", "endings", "signals", "reports"),
     *("settings", "options"),
     *("wire.position", "wire.data", "wire.sse", "wire.message", "wire.batch"),
     *("wire.control", "wire"),

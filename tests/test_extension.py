@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 
 import flask
 import pytest
@@ -153,6 +154,13 @@ def test_emit_outside_a_context_means_the_only_app(app, events):
         assert heard.wait() == [("a", {"id": 7})]
 
 
+async def later(*args: object) -> None: ...
+
+
+def generator(*args: object) -> Iterator[None]:
+    yield
+
+
 @pytest.mark.parametrize(
     "options, match",
     [
@@ -162,6 +170,11 @@ def test_emit_outside_a_context_means_the_only_app(app, events):
         ({"history": "no"}, "history must be True or False"),
         ({"overflow": "block"}, "overflow must be one of close, drop, latest"),
         ({"on_open": 7}, "on_open must be a function"),
+        ({"on_open": later}, "on_open cannot be async: write a plain function"),
+        ({"on_close": generator}, "on_close must be a plain function"),
+        ({"shared": "role"}, "shared must be True, False or a function"),
+        ({"shared": later}, "shared cannot be async"),
+        ({"shared": generator}, "shared must be a plain function"),
         ({"heartbeats": 7}, "no option 'heartbeats'; use one of heartbeat, "),
         ({"interval": 7}, "no option 'interval'"),
     ],

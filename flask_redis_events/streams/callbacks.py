@@ -6,7 +6,6 @@ closed again at once.  A callback that raises is logged and counted, and its mes
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -15,33 +14,12 @@ from flask import Flask
 from .. import concurrency
 from ..clients.outcomes import fingerprint_of
 from ..endings import Ending
-from ..exceptions import ConfigError
 from ..hub import Hub
 from ..options import Options
 from ..wire import Batch, Message, Position, ServerSentEvent, sse
 from ..wire.data import text_of
 from ..wire.message import number
 from ..workers.worker import EVERYWHERE
-
-
-def check_function(what: str, function: object) -> None:
-    """Raise `ConfigError` unless `function` is a plain callable (async is refused)."""
-    if not callable(function):
-        raise ConfigError(f"{what} must be a function, not {function!r}.")
-    for code in _code(function):
-        if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
-            raise ConfigError(f"{what} cannot be async: write a plain function or generator.")
-
-
-def is_generator(function: object) -> bool:
-    """Say whether calling the function makes a generator."""
-    return any(map(inspect.isgeneratorfunction, _code(function)))
-
-
-def _code(function: object) -> tuple[object, ...]:
-    """Return where the code may be: in a function, or in the class of an object that is called."""
-    return (function, type(function).__call__) if callable(function) else ()
-
 
 T = TypeVar("T")
 

@@ -15,11 +15,12 @@ from ..clients import Subscription
 from ..concurrency import TURN, jitter
 from ..endings import Ending
 from ..exceptions import ConfigError, FieldError
+from ..functions import check_function, codes_of, is_generator, is_hashable
 from ..hub import Hub
 from ..options import Options
 from ..server import ClientSocket, Takeover
 from ..wire import Form, control
-from .callbacks import Runner, StreamEvent, check_function, is_generator
+from .callbacks import Runner, StreamEvent
 from .group import Group, Member
 from .poll import OnPoll, Poll
 from .producer import Callback, OnMessage
@@ -86,13 +87,12 @@ def _shared(
         inbox = Subscription(
             channels, limit=chosen.buffer, overflow="drop", held=True, numbered=client.numbered
         )
-        own = Runner(runner.app, StreamEvent(runner.event.channels, None), hub)
-        return Callback(hub, own, group, inbox, callback, turn=TURN * 4)
+        return Callback(hub, _nobodys(runner, hub), group, inbox, callback, turn=TURN * 4)
 
     def make_group() -> Group:
         return Group(hub, make, numbered=client.numbered)
 
-    key = (_key("callback"), frozenset(channels), chosen.history)
+    key = (_key("callback", callback, chosen.shared), frozenset(channels), chosen.history)
     return Member(hub, runner, client, key=key, make=make_group)
 
 
@@ -104,7 +104,7 @@ def poll_stream(app: Application, function: OnPoll, given: Mapping[str, Any]) ->
     client = Subscription(limit=chosen.buffer, overflow=chosen.overflow, numbered=False)
 
     def make(target: Any) -> Poll:
-        own = runner if target is client else Runner(runner.app, runner.event, hub)
+        own = runner if target is client else _nobodys(runner, hub)
         return Poll(hub, own, target, function, chosen.interval)
 
     def make_group() -> Group:
@@ -112,7 +112,8 @@ def poll_stream(app: Application, function: OnPoll, given: Mapping[str, Any]) ->
 
     source: Source
     if chosen.shared:
-        source = Member(hub, runner, client, key=_key("poll"), make=make_group)
+        key = (_key("poll", function, chosen.shared), chosen.interval)
+        source = Member(hub, runner, client, key=key, make=make_group)
     else:
         source = make(client)
     return _respond(hub, runner, source, chosen)
@@ -149,10 +150,28 @@ def _with_presence(channels: tuple[Channel, ...], chosen: Options) -> tuple[Chan
     return (*channels, *[Channel(PRESENCE + channel.name) for channel in channels])
 
 
-def _key(kind: str) -> Hashable:
-    """Name this endpoint with its URL's values: shared code is shared among its clients."""
-    values = (request.view_args or {}).items()
-    return (kind, request.endpoint, *sorted((name, repr(value)) for name, value in values))
+def _nobodys(runner: Runner, hub: Hub) -> Runner:
+    """Return a runner for the code that clients share: its event is not the first client's."""
+    event = StreamEvent(runner.event.channels, None, label=runner.event.label)
+    return Runner(runner.app, event, hub)
+
+
+def _key(kind: str, function: object, shared: Any) -> Hashable:
+    """Name the clients that share a function: those of one URL, or of one result of `shared`."""
+    of: Any
+    if callable(shared):
+        of = shared()
+    else:
+        # The path has the values that a url_value_preprocessor takes away; it may also add some.
+        values = sorted((request.view_args or {}).items())
+        of = (request.host, request.root_path, request.path, *values)
+    key = (kind, request.endpoint, codes_of(function, exact=not callable(shared)), of)
+    if not is_hashable(key):
+        raise ConfigError(
+            f"shared= cannot compare {function!r} for {of!r} with those of other clients: give it a"
+            " function that returns a str, a number, or a tuple of these."
+        )
+    return key
 
 
 def _respond(hub: Hub, runner: Runner, source: Source, chosen: Options) -> Response:

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ..channels import Channel, Template
 from ..exceptions import ChannelError, ConfigError
-from .callbacks import is_generator
+from ..functions import is_generator
 
 #: What a view is: its result is responded to, so that it need not be a response.
 View = Callable[..., Any]

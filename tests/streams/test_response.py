@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, g, request
 from flask.testing import FlaskClient
+from werkzeug.routing import BaseConverter
+from werkzeug.wrappers import Response
 
-from flask_redis_events import RedisEvents
+from flask_redis_events import ConfigError, RedisEvents, ServerSentEvent
 from flask_redis_events.testing import read_events
+from flask_redis_events.wire.sse import CONTROL_EVENTS, Decoder
 
 events = RedisEvents()
 
@@ -60,3 +67,317 @@ def test_an_end_in_the_query_is_the_end(client, name):
     response = client.get("/stream", query_string={name: "5-1.end"})
 
     assert response.status_code == 204
+
+
+# --- which clients share a function ---------------------------------------------------------------
+
+
+class Views:
+    """An application whose clients are told in whose request the function was made."""
+
+    def __init__(self, name: str) -> None:
+        self.app = Flask(__name__)
+        self.app.config["REDIS_EVENTS_URL"] = f"memory://{name}"
+        self.app.testing = True
+        self.events = RedisEvents(self.app)
+        self._opened = ExitStack()
+
+    def hears(self, path: str, **options: Any) -> Any:
+        """Open a stream, which stays open, and return the first value that it sends."""
+        stack, client = self._opened, self.app.test_client()
+        response = client.get(path, buffered=False, **options)
+        stack.callback(response.close)
+        decoder = Decoder()
+        for chunk in response.iter_encoded():
+            for event in decoder.feed(chunk):
+                if event.event not in CONTROL_EVENTS:
+                    return event.data.strip('"')
+        raise AssertionError(f"The stream ended: {response.status}.")
+
+    def close(self) -> None:
+        self._opened.close()
+        with self.app.app_context():
+            self.events.hub.close()
+
+
+@pytest.fixture
+def views(prefix: str) -> Iterator[Views]:
+    views = Views(prefix)
+    yield views
+    views.close()
+
+
+def test_clients_of_one_url_share_a_poll(views: Views):
+    """`shared=True` calls the function of the first client for all of them."""
+
+    @views.app.get("/s/<room>")
+    @views.events.poll(interval=60, shared=True)
+    def s(room: str) -> Callable[..., Any]:
+        who = request.args["who"]
+        return lambda event: who
+
+    assert views.hears("/s/a?who=ada") == "ada"
+    assert views.hears("/s/a?who=bob") == "ada"
+    assert views.hears("/s/b?who=bob") == "bob"
+
+
+def test_clients_share_nothing_across_urls_whose_values_a_preprocessor_takes(views: Views):
+    """The path counts, with all that a `url_value_preprocessor` takes out of the view's values."""
+
+    @views.app.url_value_preprocessor
+    def take_user(endpoint: str | None, values: dict[str, Any] | None) -> None:
+        g.user = (values or {}).pop("user", None)
+
+    @views.app.get("/<user>/s")
+    @views.events.poll(interval=60, shared=True)
+    def s() -> Callable[..., Any]:
+        user = g.user
+        return lambda event: user
+
+    assert views.hears("/ada/s") == "ada"
+    assert views.hears("/bob/s") == "bob"
+
+
+def test_clients_share_nothing_across_values_that_a_preprocessor_adds(views: Views):
+    """The view's values count, also where they are not of the path, and look alike."""
+
+    class User:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __repr__(self) -> str:
+            return "<User>"
+
+    @views.app.url_value_preprocessor
+    def add_user(endpoint: str | None, values: dict[str, Any] | None) -> None:
+        assert values is not None
+        values["user"] = User(request.args["who"])
+
+    @views.app.get("/s")
+    @views.events.poll(interval=60, shared=True)
+    def s(user: User) -> Callable[..., Any]:
+        return lambda event: user.name
+
+    assert views.hears("/s?who=ada") == "ada"
+    assert views.hears("/s?who=bob") == "bob"
+
+
+def test_clients_share_nothing_across_converters_that_look_alike(views: Views):
+    """Two URLs whose values have the same repr are two."""
+
+    class Room:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __repr__(self) -> str:
+            return "<Room>"
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __hash__(self) -> int:
+            return 0
+
+    class Rooms(BaseConverter):
+        def to_python(self, value: str) -> Room:
+            return Room(value)
+
+    views.app.url_map.converters["room"] = Rooms
+
+    @views.app.get("/s/<room:room>")
+    @views.events.poll(interval=60, shared=True)
+    def s(room: Room) -> Callable[..., Any]:
+        return lambda event: room.name
+
+    assert views.hears("/s/a") == "a"
+    assert views.hears("/s/b") == "b"
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        pytest.param({"base_url": "http://a"}, {"base_url": "http://b"}, id="hosts"),
+        pytest.param({"base_url": "http://a/x"}, {"base_url": "http://a/y"}, id="script roots"),
+    ],
+)
+def test_clients_share_nothing_across_hosts(views: Views, one: Any, other: Any):
+    """A host, and the place that an application is mounted at, may stand for a tenant."""
+
+    @views.app.get("/s")
+    @views.events.poll(interval=60, shared=True)
+    def s() -> Callable[..., Any]:
+        tenant = request.host_url + request.root_path
+        return lambda event: tenant
+
+    assert views.hears("/s", **one) != views.hears("/s", **other)
+
+
+def passed_on(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any) -> Any:
+        return function(*args)
+
+    return wrapper
+
+
+def admin(*args: Any) -> str:
+    return "admin"
+
+
+def user(*args: Any) -> str:
+    return "user"
+
+
+@dataclass(frozen=True)
+class Role:
+    name: str
+
+    def __call__(self, *args: Any) -> str:
+        return self.name
+
+
+FUNCTIONS = [
+    pytest.param(admin, user, id="functions"),
+    pytest.param(passed_on(admin), passed_on(user), id="decorated"),
+    pytest.param(Role("admin"), Role("user"), id="objects that are called"),
+    pytest.param(functools.partial(admin), functools.partial(user), id="partial"),
+]
+
+
+@pytest.mark.parametrize("for_admin, for_user", FUNCTIONS)
+@pytest.mark.parametrize("kind", ["poll", "callback"])
+def test_clients_share_nothing_across_functions(
+    views: Views, kind: str, for_admin: Callable[..., Any], for_user: Callable[..., Any]
+):
+    """A view that returns one of two functions has two groups of clients."""
+
+    @views.app.get("/s")
+    def s() -> Response:
+        function = for_admin if "admin" in request.args else for_user
+        if kind == "poll":
+            return views.events.poll_response(function, interval=60, shared=True)
+        return views.events.stream_response("a", function, shared=True, backlog=1)
+
+    views.events.emit("a", 1)
+
+    assert views.hears("/s?admin") == "admin"
+    assert views.hears("/s") == "user"
+
+
+def test_a_shared_poll_is_told_of_no_client(views: Views):
+    """The first client's `Last-Event-ID` is not the others'."""
+
+    @views.app.get("/s")
+    @views.events.poll(interval=60, shared=True)
+    def s() -> Callable[..., Any]:
+        return lambda event: str(event.last_event_id)
+
+    assert views.hears("/s", headers={"Last-Event-ID": "secret"}) == "None"
+
+
+# --- shared=<function> ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["poll", "callback"])
+def test_a_key_says_who_shares(views: Views, kind: str):
+    """Clients whose keys are equal share one call, whatever their URLs; others do not."""
+    called: list[str] = []
+
+    @views.app.get("/s/<name>")
+    def s(name: str) -> Response:
+        def function(*args: Any) -> str:
+            called.append(name)
+            return name
+
+        def role() -> Any:
+            return (request.args["role"], 1)
+
+        if kind == "poll":
+            return views.events.poll_response(function, interval=60, shared=role)
+        return views.events.stream_response("a", function, shared=role)
+
+    with ExitStack() as opened:
+        first = opened.enter_context(listening(views, "/s/ada?role=admin"))
+        second = opened.enter_context(listening(views, "/s/bob?role=admin"))
+        third = opened.enter_context(listening(views, "/s/eve?role=user"))
+        views.events.emit("a", 1)
+
+        assert [next(first), next(second), next(third)] == ["ada", "ada", "eve"]
+        assert sorted(called) == ["ada", "eve"]
+
+
+@contextmanager
+def listening(views: Views, path: str) -> Iterator[Iterator[str]]:
+    """Open a stream; the values that it sends can be taken one after the other."""
+    response = views.app.test_client().get(path, buffered=False)
+    chunks, decoder = response.iter_encoded(), Decoder()
+
+    def values() -> Iterator[str]:
+        for chunk in chunks:
+            for event in decoder.feed(chunk):
+                if event.event not in CONTROL_EVENTS:
+                    yield event.data.strip('"')
+
+    with response:
+        decoder.feed(next(iter(chunks)))
+        yield values()
+
+
+def test_clients_of_a_key_still_have_their_own_channels(views: Views):
+    """A key does not make a client share the messages of channels that are not its own."""
+
+    @views.app.get("/s/<name>")
+    @views.events.stream("{name}", shared=lambda: "all", backlog=1)
+    def s(name: str) -> Callable[..., Any]:
+        return lambda channel, message, event: ServerSentEvent(channel)
+
+    views.events.emit("a", 1)
+    views.events.emit("b", 1)
+
+    assert [views.hears("/s/a"), views.hears("/s/b")] == ["a", "b"]
+
+
+def test_a_key_may_refuse(views: Views):
+    """The function runs in the view's request, so that it may abort, as the view itself may."""
+
+    @views.app.get("/s")
+    @views.events.poll(shared=lambda: request.args["role"])
+    def s() -> Callable[..., Any]:
+        return lambda event: 1
+
+    views.app.testing = False
+
+    assert views.app.test_client().get("/s").status_code == 400
+
+
+@pytest.mark.parametrize("wrong", [[1], {"role": "admin"}, ("admin", [])], ids=repr)
+def test_a_key_that_cannot_be_compared_is_an_error(views: Views, wrong: Any):
+    """The error shows the key, and says what to return."""
+
+    @views.app.get("/s")
+    @views.events.poll(shared=lambda: wrong)
+    def s() -> Callable[..., Any]:
+        return lambda event: 1
+
+    with pytest.raises(ConfigError, match="returns a str, a number, or a tuple") as caught:
+        views.app.test_client().get("/s")
+
+    assert repr(wrong) in str(caught.value)
+
+
+def test_values_that_cannot_be_compared_are_an_error(views: Views):
+    """Where the URL's values cannot tell clients apart, the error says what can."""
+
+    class Names(BaseConverter):
+        def to_python(self, value: str) -> list[str]:
+            return value.split("+")
+
+    views.app.url_map.converters["names"] = Names
+
+    @views.app.get("/s/<names:names>")
+    @views.events.poll(shared=True)
+    def s(names: list[str]) -> Callable[..., Any]:
+        return lambda event: 1
+
+    with pytest.raises(ConfigError, match="give it a function that returns a str"):
+        views.app.test_client().get("/s/a+b")
