@@ -58,6 +58,33 @@ def warn_if_unfit() -> None:
         )
 
 
+def watch(start_response: Callable[..., Any], takeover: Takeover | None) -> Callable[..., Any]:
+    """Return a `start_response` that finds gunicorn's response, whatever stands in between.
+
+    PEP 3333 has `start_response` return the server's `write`, which is a method of gunicorn's
+    response.  A middleware that only passes on, or adds a header, returns it as well.
+    """
+
+    def watching(*args: Any, **kwargs: Any) -> Any:
+        write = start_response(*args, **kwargs)
+        response: Any = getattr(write, "__self__", None)
+        if takeover is not None:
+            takeover.response = response
+        if _is_response(response):
+            # The connection ends with the stream.  A proxy that was not told would send it the next
+            # request, and answer 502.
+            response.force_close()
+        return write
+
+    return watching
+
+
+def _is_response(response: Any) -> bool:
+    """Say whether it is gunicorn's own, and no middleware's."""
+    wsgi = sys.modules.get("gunicorn.http.wsgi")
+    return wsgi is not None and type(response) is wsgi.Response
+
+
 class Takeover:
     """A response that gunicorn's gevent worker begins, and the hub goes on with.
 
@@ -66,14 +93,15 @@ class Takeover:
     and `post_request`, which gunicorn would have made then, are made when the stream is over.
     """
 
-    __slots__ = ("_environ", "_given", "_request", "_response", "_worker", "chunked")
+    __slots__ = ("_environ", "_given", "_request", "_worker", "chunked", "response")
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
         self._environ = environ
-        self._response: Any = None
         self._request: Any = None
         self._worker: Any = None
         self._given = 0
+        #: What `watch` found; later what the reports need of it.
+        self.response: Any = None
         #: Whether the body is framed in chunks (HTTP/1.1), or ends with the connection.
         self.chunked = False
 
@@ -87,28 +115,14 @@ class Takeover:
             return None
         return cls(environ)
 
-    def watch(self, start_response: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a `start_response` that finds gunicorn's response, whatever stands in between.
-
-        PEP 3333 has `start_response` return the server's `write`, which is a method of gunicorn's
-        response.  A middleware that only passes on, or adds a header, returns it as well.
-        """
-
-        def watching(*args: Any, **kwargs: Any) -> Any:
-            write = start_response(*args, **kwargs)
-            self._response = getattr(write, "__self__", None)
-            return write
-
-        return watching
-
     def take(self, given: int, client: ClientSocket) -> bool:
         """Take the response over after `given` bytes of its body; False where that cannot be.
 
         That is the case where a middleware holds back or changes what it is given, which shows in
         the number of bytes that gunicorn has written.
         """
-        response, wsgi = self._response, sys.modules.get("gunicorn.http.wsgi")
-        if wsgi is None or type(response) is not wsgi.Response or response.sent != given:
+        response = self.response
+        if not _is_response(response) or response.sent != given:
             return False
         if response.response_length is not None or not client.keep(response.sock):
             return False
@@ -119,7 +133,6 @@ class Takeover:
         # middleware what it would add.
         response.chunked = False
         response.sock = _NOWHERE
-        response.force_close()
         # On the request, because a middleware may copy the environ, and gunicorn makes a new
         # response for the error of a middleware.
         response.req.goes_on = True
@@ -140,18 +153,18 @@ class Takeover:
             named = _named(worker.cfg.access_log_format)
             given = (response.req.headers, response.headers)
             asked, answered = ([h for h in headers if h[0].lower() in named] for headers in given)
-            self._response = (sys.intern(response.status), asked, answered)
+            self.response = (sys.intern(response.status), asked, answered)
             self._environ = {
                 name: value
                 for name, value in self._environ.items()
                 if isinstance(value, str) and (name in _LOGGED or name.lower() in named)
             }
         else:
-            self._response, self._environ = (sys.intern(response.status), (), ()), {}
+            self.response, self._environ = (sys.intern(response.status), (), ()), {}
 
     def report(self, seconds: float, sent: int) -> None:
         """Report the end of the response as gunicorn would; `sent` more bytes were written."""
-        worker, request, response = self._worker, self._request, self._response
+        worker, request, response = self._worker, self._request, self.response
         if request is None:
             status, asked, answered = response
             request = SimpleNamespace(headers=asked)

@@ -18,7 +18,7 @@ from ..exceptions import ConfigError, FieldError
 from ..functions import check_function, codes_of, is_generator, is_hashable
 from ..hub import Hub
 from ..options import Options
-from ..server import ClientSocket, Takeover
+from ..server import ClientSocket, Takeover, gunicorn
 from ..wire import Form, control
 from .callbacks import Runner, StreamEvent
 from .group import Group, Member
@@ -32,7 +32,7 @@ CONTENT_TYPE = "text/event-stream"
 #: What an identity may be.
 _IDENTITY = re.compile(r"[^\r\n\0\ud800-\udfff]{1,256}")
 #: No hop-by-hop header among them: WSGI does not allow an application to set those.
-HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 
 
 def channel_stream(
@@ -194,7 +194,8 @@ def _turn_away(hub: Hub, app: Flask, ending: Ending) -> Response:
     farewell = hub.farewell(ending)
     if farewell is not None and CONTENT_TYPE in request.accept_mimetypes.values():
         words = _last_words(farewell.encode(Form()), request.environ)
-        return app.response_class(words, headers=HEADERS, content_type=CONTENT_TYPE)
+        kind = _streaming(app.response_class)
+        return kind(words, headers=HEADERS, content_type=CONTENT_TYPE)
     seconds = round(jitter(hub.settings.retry * 2, by=0.5)) or 1
     return Response(
         f"No room for one more stream: {ending.reason}.\n",
@@ -226,12 +227,10 @@ class _Streaming(Response):
     """A response that gunicorn writes the beginning of, and the hub, it may be, what follows."""
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
-        stream = self.response
+        stream, takeover = self.response, None
         if isinstance(stream, Stream):
             # Werkzeug calls these for what it iterates over itself: for the answer to HEAD only.
             stream.runner.finalizers, self._on_close = self._on_close, []
             if stream.hub.settings.handoff == "auto":
-                stream.takeover = Takeover.of(environ)
-            if stream.takeover is not None:
-                start_response = stream.takeover.watch(start_response)
-        return super().__call__(environ, start_response)
+                takeover = stream.takeover = Takeover.of(environ)
+        return super().__call__(environ, gunicorn.watch(start_response, takeover))

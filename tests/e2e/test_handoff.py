@@ -59,6 +59,7 @@ def test_the_head_is_what_it_always_is(start: Start):
 
     assert heads[0] == heads[1]
     assert "Transfer-Encoding: chunked" in heads[0]
+    assert "Connection: close" in heads[0]
 
 
 def test_http_1_0_is_not_chunked(start: Start):

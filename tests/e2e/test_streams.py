@@ -33,7 +33,7 @@ def test_the_head_and_the_first_event(app):
 
         assert client.status == 200
         assert client.headers["Content-Type"] == "text/event-stream"
-        assert client.headers["Cache-Control"] == "no-store"
+        assert client.headers["Cache-Control"] == "no-store, no-transform"
         assert client.headers["X-Accel-Buffering"] == "no"
         assert ready.event == "ready"
         assert Position.parse(ready.last_event_id)

@@ -9,9 +9,12 @@ import http.client
 import io
 import json
 import socket
+import ssl
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -19,6 +22,8 @@ from urllib.parse import urlsplit
 from flask_redis_events.wire.sse import Decoder, Event
 from tests.support.http_body import Body, Chunked, Counted, UntilClosed
 
+#: The certificate of a server that speaks TLS.
+CERTIFICATE = Path(__file__).parent / "tls" / "cert.pem"
 #: Control events that `next_data` skips, because they report no loss.
 CONTROL = ("ready", "heartbeat", "reconnect")
 
@@ -47,7 +52,7 @@ class SSEClient:
         self.url = url
         #: All bytes of the connection, head and framing included.
         self.raw = bytearray()
-        #: The bytes of the body, without the framing.
+        #: The bytes of the body, without framing and compression.
         self.body = bytearray()
         #: All events so far, also those that `next` has not returned yet.
         self.events: list[Event] = []
@@ -57,6 +62,7 @@ class SSEClient:
         self.closed = False
         self.decoder = Decoder()
         self._returned = 0
+        self._inflate: Callable[[bytes], bytes] = bytes
         self._socket = socket.socket()
         try:
             self._open(headers or {}, last_event_id, timeout, receive_buffer)
@@ -77,6 +83,9 @@ class SSEClient:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._socket.settimeout(timeout)
         self._socket.connect((parts.hostname, parts.port or 80))
+        if parts.scheme == "https":
+            context = ssl.create_default_context(cafile=CERTIFICATE)
+            self._socket = context.wrap_socket(self._socket, server_hostname=parts.hostname)
         self._socket.sendall(_request(self.url, headers, last_event_id))
         head, rest = self._read_head(deadline)
         status_line, _, fields = head.partition(b"\r\n")
@@ -84,6 +93,8 @@ class SSEClient:
         #: Names are case-insensitive; an absent field is None.
         self.headers = http.client.parse_headers(io.BytesIO(fields))
         self._framing = _framing(self.status, self.headers)
+        if self.headers["Content-Encoding"] == "gzip":
+            self._inflate = zlib.decompressobj(wbits=31).decompress
         self._take(rest)
 
     def next(self, timeout: float | None = 5) -> Event:
@@ -195,7 +206,7 @@ class SSEClient:
         return data
 
     def _take(self, data: bytes) -> None:
-        body = self._framing.feed(data)
+        body = self._inflate(self._framing.feed(data))
         self.body += body
         self.events += self.decoder.feed(body)
         self.clean = self._framing.done
