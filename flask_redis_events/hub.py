@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -24,7 +25,7 @@ from .endings import Ending
 from .pool import Pool
 from .reader import Probe, Reader, Replays
 from .reports import Metrics, Reports
-from .server import gunicorn
+from .server import gunicorn, unfit
 from .settings import Settings
 from .wire import Batch, Message, Position, control, newest
 from .workers import Worker
@@ -70,6 +71,7 @@ class Hub:
         self._started_at = time.time()
         self._reading = False
         self._ticking = False
+        self._met = False
 
     @property
     def metrics(self) -> Metrics:
@@ -96,6 +98,13 @@ class Hub:
             return endings.DRAINING
         return endings.FULL if self.full else None
 
+    def meet(self, environ: Mapping[str, Any]) -> None:
+        """Look once at the server that a stream's request comes from: can it serve streams?"""
+        with self._lock:
+            met, self._met = self._met, True
+        if not met:
+            unfit.warn(environ)
+
     def open(self, client: Owner) -> None:
         """Count a stream, and end it when the worker drains."""
         with self._lock:
@@ -107,7 +116,6 @@ class Hub:
                 self._ticking = True
                 self._ticker.start()
                 self.worker.start()
-                gunicorn.warn_if_unfit()
                 # gunicorn may end the worker before the ticker's next look at it.
                 atexit.register(self._exit)
         if full:

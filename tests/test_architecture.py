@@ -27,7 +27,7 @@ LADDER = [
     *("broker.versions",),
     *("broker.connections", "broker.stamps", "broker.feed", "broker.calls", "broker.commands"),
     *("broker.history", "broker.index", "broker.people", "broker.redis", "broker"),
-    *("server.client_socket", "server.socket_writer", "server.gunicorn", "server"),
+    *("server.client_socket", "server.socket_writer", "server.gunicorn", "server.unfit", "server"),
     *("clients.owner", "clients.backlog", "clients.subscription", "clients.audience"),
     *("clients.registry", "clients.shared", "clients.outcomes", "clients.ticker", "clients"),
     *("reader.tail", "reader.sequence", "reader.recovery", "reader.acknowledgements"),

@@ -7,7 +7,6 @@ The attributes are those of gunicorn 21 to 27 (`gunicorn/workers/base_async.py`,
 from __future__ import annotations
 
 import functools
-import logging
 import re
 import signal
 import sys
@@ -18,8 +17,6 @@ from typing import Any
 
 from .. import concurrency
 from .client_socket import ClientSocket
-
-log = logging.getLogger("flask_redis_events")
 
 
 def _worker() -> Any:
@@ -47,15 +44,10 @@ def stream_limit() -> int | None:
     return max(1, int(room * 0.8)) if isinstance(room, int) else None
 
 
-def warn_if_unfit() -> None:
-    """Tell the log of a worker that streams would fill."""
+def has_one_thread() -> bool:
+    """Say whether this is a worker of threads (gthread) that has only one."""
     worker = _worker()
-    kind = type(worker).__name__
-    if kind == "SyncWorker" or (kind == "ThreadWorker" and worker.cfg.threads < 2):
-        log.warning(
-            "This worker of gunicorn serves one request at a time, and one stream takes all of it:"
-            " use --worker-class gevent."
-        )
+    return type(worker).__name__ == "ThreadWorker" and worker.cfg.threads < 2
 
 
 def watch(start_response: Callable[..., Any], takeover: Takeover | None) -> Callable[..., Any]:

@@ -231,6 +231,7 @@ class _Streaming(Response):
         if isinstance(stream, Stream):
             # Werkzeug calls these for what it iterates over itself: for the answer to HEAD only.
             stream.runner.finalizers, self._on_close = self._on_close, []
+            stream.hub.meet(environ)
             if stream.hub.settings.handoff == "auto":
                 takeover = stream.takeover = Takeover.of(environ)
         return super().__call__(environ, gunicorn.watch(start_response, takeover))

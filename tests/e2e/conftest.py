@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 
-from tests.support.servers import FlaskRun, Gunicorn, RedisServer, WebServer
+from tests.support.servers import AsgiServer, FlaskRun, Gunicorn, RedisServer, WebServer
 from tests.support.sse_client import SSEClient
 
 _NOTHING = object()
 APP = "tests.support.apps.streams:create_app()"
+#: The application for servers that are not WSGI's: carried by a2wsgi, and by the server itself.
+ASGI = {
+    "uvicorn": "tests.support.apps.over_asgi:carried",
+    "hypercorn": "wsgi:tests.support.apps.over_asgi:app",
+}
 
 
 class App:
@@ -107,7 +112,9 @@ def _server(kind: str, environ: Mapping[str, str], options: Any) -> WebServer:
     if kind == "generator":
         kind, environ = "gevent", {**environ, "TEST_REDIS_EVENTS_HANDOFF": "off"}
     if kind == "flask":
-        return FlaskRun(app, env=environ)
+        return FlaskRun(app, env=environ, **options)
+    if kind in ASGI:
+        return AsgiServer(kind, ASGI[kind], env=environ)
     worker_class, args = kind, [*options.pop("args", ())]
     if kind == "preload":
         worker_class, args = "gevent", [*args, "--preload"]

@@ -344,6 +344,24 @@ class FlaskRun(WebServer):
         ]
 
 
+class AsgiServer(WebServer):
+    """uvicorn or hypercorn, which wait for open streams for ever when they are asked to end."""
+
+    _quick_end = signal.SIGKILL
+
+    def __init__(self, kind: str, app: str, *, env: Mapping[str, str] | None = None) -> None:
+        self._kind = kind
+        self._app = app
+        super().__init__(env)
+
+    def _command(self) -> list[str]:
+        bind = {
+            "uvicorn": ["--port", str(self.port)],
+            "hypercorn": ["-b", f"127.0.0.1:{self.port}"],
+        }
+        return [sys.executable, "-m", self._kind, *bind[self._kind], self._app]
+
+
 def _living(process: psutil.Process) -> int:
     """Return the process's id, or -1 if the process has ended meanwhile."""
     try:
