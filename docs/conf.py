@@ -36,7 +36,7 @@ autodoc_typehints = "signature"
 nitpick_ignore_regex = [(r"py:.*", r"(?!flask_redis_events\b).*")]
 
 #: The wings of the package, from the ground up; "" stands for the modules beside them.
-WINGS = ("", "wire", "broker", "server", "clients", "reader", "streams")
+WINGS = ("", "wire", "broker", "server", "clients", "reader", "workers", "streams")
 
 
 class Modules(SphinxDirective):
