@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .async_emitter import AsyncEmitter
 from .channels import escape
 from .emitter import Emitter, HistoricEvent
 from .exceptions import (
@@ -20,6 +21,7 @@ from .wire import Position, ServerSentEvent
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncEmitter",
     "BrokerError",
     "ChannelError",
     "ConfigError",
