@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import datastar, htmx, turbo
 from .async_emitter import AsyncEmitter
 from .channels import escape
 from .emitter import Emitter, HistoricEvent
@@ -35,8 +36,11 @@ __all__ = [
     "ServerSentEvent",
     "SetupError",
     "StreamEvent",
+    "datastar",
     "emit",
     "escape",
+    "htmx",
     "redis_event",
     "server_event",
+    "turbo",
 ]

@@ -10,34 +10,18 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from .broker import Broker, Outgoing
+from .broker import Outgoing
 from .exceptions import ConfigError, SetupError
-from .reports import Reports
+from .later import Sender
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, SessionTransaction
 
 #: The key of a session's outbox in its `info`.
 NAME = "redis_events"
-
-
-class Sender(NamedTuple):
-    """Publishes the events of one emitter that have waited; the same for all calls of it."""
-
-    broker: Broker
-    find_reports: Callable[[], Reports]
-
-    def send(self, events: Iterable[_Waiting]) -> None:
-        """Publish events in order; a failure is reported, because the commit has succeeded."""
-        events = list(events)
-        try:
-            for persist, run in itertools.groupby(events, lambda one: one.persist):
-                self.broker.publish_many([one.message for one in run], persist=persist)
-        except Exception as error:
-            self.find_reports().emit_failed([one.message.channel for one in events], error)
 
 
 class _Waiting(NamedTuple):
@@ -139,4 +123,5 @@ def _send(waiting: Iterable[_Waiting]) -> None:
     for one in waiting:
         of_sender.setdefault(one.sender, []).append(one)
     for sender, events in of_sender.items():
-        sender.send(events)
+        for persist, run in itertools.groupby(events, lambda one: one.persist):
+            sender.send([one.message for one in run], persist=persist)

@@ -6,19 +6,22 @@ Celery tasks, cron jobs and scripts reach the same browsers as the web workers d
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Unpack
 
 from . import settings
 from .broker import Broker, Outgoing, open_broker
 from .channels import KICKS, Channel, written
-from .commits import Sender, outbox
+from .commits import outbox
 from .exceptions import ConfigError, FieldError
+from .later import Sender
 from .outgoing import EmitOptions, name, outgoing, pair
 from .reports import Metrics, Reports
 from .settings import Settings
+from .touches import Touches
 from .wire import Position, ServerSentEvent, sse
-from .wire.data import dumps, raw_of
+from .wire.data import dumps, html_of
 from .workers.worker import EVERYWHERE
 
 
@@ -45,8 +48,13 @@ class Emitting:
         raise NotImplementedError
 
     @property
-    def _find_reports(self) -> Callable[[], Reports]:
-        """Finds where failures are reported that raise nothing."""
+    def _sender(self) -> Sender:
+        """Sends what leaves later, when nobody waits for it."""
+        raise NotImplementedError
+
+    @property
+    def _touches(self) -> Touches:
+        """The channels that were touched lately, in this process."""
         raise NotImplementedError
 
     def emit(
@@ -80,10 +88,9 @@ class Emitting:
 
         `html` is a str, or an object with `__html__`.
         """
-        rendered = raw_of(html)
-        raw = html if rendered is None else rendered
         retry = options.pop("retry", None)
-        return self.emit(channel, ServerSentEvent(raw=raw, event=event, retry=retry), **options)
+        given = ServerSentEvent(raw=html_of(html), event=event, retry=retry)
+        return self.emit(channel, given, **options)
 
     def emit_many(
         self, events: Iterable[tuple[str, Any]], *, persist: bool = True
@@ -116,8 +123,18 @@ class Emitting:
         """
         retry, key = options.get("retry"), options.get("key")
         message = self._outgoing(channel, data, event=event, retry=retry, key=key)
-        sender = Sender(self.broker, self._find_reports)
-        outbox(session).put(sender, message, persist=options.get("persist", True))
+        outbox(session).put(self._sender, message, persist=options.get("persist", True))
+
+    def touch(self, channel: str) -> None:
+        """Let the pages on a channel load what they show: emit an event named `refresh`.
+
+        A channel has at most one such event a second from this process.  The last one is never
+        left out, and leaves a second after the one before; then a failure raises nothing, as after
+        a commit.
+        """
+        message = self._outgoing(channel, {}, event="refresh", key=f"refresh {channel}")
+        if self._touches.touch(message):
+            self.broker.publish(*message[:2], key=message.key)
 
     def _outgoing(self, channel: str, data: Any, **options: Any) -> Outgoing:
         return outgoing(channel, data, default=self._default, **options)
@@ -207,6 +224,7 @@ class Emitter(Emitting):
     ) -> None:
         self._own_default = default
         self._reports: Reports | None = None
+        self._touched: dict[int, Touches] = {}
         self._broker = open_broker(
             settings.url("url", url),
             prefix=settings.prefix("prefix", prefix),
@@ -232,8 +250,20 @@ class Emitter(Emitting):
         return self._own_default
 
     @property
-    def _find_reports(self) -> Callable[[], Reports]:
-        return self.reports
+    def _sender(self) -> Sender:
+        return Sender(self.broker, self.reports)
+
+    @property
+    def _touches(self) -> Touches:
+        return self.touches(self._sender)
+
+    def touches(self, sender: Sender) -> Touches:
+        """Return the touched channels of this process."""
+        pid = os.getpid()
+        if pid not in self._touched:
+            # Atomic, and one that loses the race has started nothing.
+            self._touched.setdefault(pid, Touches(sender))
+        return self._touched[pid]
 
     def reports(self) -> Reports:
         """Return where failures are reported; made when needed, because there is a lock in it."""

@@ -9,27 +9,29 @@ from typing import Any, Unpack
 from flask import Flask, Response, current_app, has_app_context
 
 from .application import Application
+from .attributes import Attributes
 from .broker import Broker
 from .channels import PRESENCE, Channel, Template, parse_all, written
 from .emitter import Emitting
 from .exceptions import ChannelError, SetupError
 from .functions import check_plain
 from .hub import Hub
+from .later import Sender
 from .listener import OnEvent
 from .module import Page, register
 from .options import PollOptions, StreamOptions, check
-from .reports import Reports
 from .settings import Settings, without_password
 from .streams import response
 from .streams.poll import OnPoll
 from .streams.producer import OnMessage
 from .streams.views import View, decorator, fill, is_callback, is_channels
+from .touches import Touches
 
 NAME = "redis_events"
 OnPresence = Callable[[str, str, str], Any]
 
 
-class RedisEvents(Emitting, Page):
+class RedisEvents(Emitting, Page, Attributes):
     """Real-time events for a Flask application: streams to browsers, `emit` from anywhere.
 
     `redis` is a redis-py client to take the connection's settings from, in place of
@@ -79,8 +81,13 @@ class RedisEvents(Emitting, Page):
         return self._application.emitter._default
 
     @property
-    def _find_reports(self) -> Callable[[], Reports]:
-        return self._application.reports
+    def _sender(self) -> Sender:
+        application = self._application
+        return Sender(application.emitter.broker, application.reports)
+
+    @property
+    def _touches(self) -> Touches:
+        return self._application.emitter.touches(self._sender)
 
     @property
     def hub(self) -> Hub:

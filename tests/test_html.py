@@ -189,9 +189,9 @@ def test_a_listener_relays_html(app, events):
 @pytest.mark.parametrize(
     "html, fix",
     [
-        pytest.param(b"<li>", r"raw=data\.decode\(\)", id="bytes"),
-        pytest.param({"a": 1}, "leave out raw=", id="a dict"),
-        pytest.param(None, "either data or raw=", id="None"),
+        pytest.param(b"<li>", r"write data\.decode\(\)", id="bytes"),
+        pytest.param({"a": 1}, "sends a value as JSON", id="a dict"),
+        pytest.param(None, "must be a str, not None", id="None"),
         pytest.param("\0", "holds NUL", id="NUL"),
     ],
 )

@@ -215,7 +215,7 @@ class Subscription(Wakeable):
 
         Under gevent only, in whose one thread nobody comes between.
         """
-        self.form = Form(self.form.numbered, chunked)
+        self.form = self.form._replace(chunked=chunked)
         self._writer = writer
         self._changed = None
         self._uncommitted = False
@@ -229,7 +229,7 @@ class Subscription(Wakeable):
         backlog, self._backlog = self._backlog, None
         if not backlog:
             return b""
-        form = Form(self.form.numbered)
+        form = self.form._replace(chunked=False)
         data = b"".join([batch.encode(form) for batch in backlog.take()])
         if self.closed is None:
             self.owner.drained()

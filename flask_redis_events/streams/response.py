@@ -20,6 +20,7 @@ from ..hub import Hub
 from ..options import Options
 from ..server import ClientSocket, Takeover, gunicorn
 from ..wire import Form, control
+from ..wire.dialects import DIALECTS
 from .callbacks import Runner, StreamEvent
 from .group import Group, Member
 from .poll import OnPoll, Poll
@@ -182,6 +183,9 @@ def _respond(hub: Hub, runner: Runner, source: Source, chosen: Options) -> Respo
     closing = hub.closing
     if closing is not None:
         return _turn_away(hub, runner.app, closing)
+    dialect = request.args.get("dialect")
+    if dialect in DIALECTS:
+        source.target.form = source.target.form._replace(dialect=dialect)
     stream = Stream(hub, runner, source, chosen, ClientSocket.of(request.environ))
     return _streaming(runner.app.response_class)(
         stream, headers=HEADERS, content_type=CONTENT_TYPE, direct_passthrough=True

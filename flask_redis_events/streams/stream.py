@@ -146,7 +146,7 @@ class Stream(Owner):
 
     def _forward(self) -> Iterator[bytes]:
         """Yield one chunk for all that came together, again and again."""
-        client, source, form = self.client, self.source, Form(self.client.numbered)
+        client, source, form = self.client, self.source, self.client.form
         # Under threads, this one works for the producer, too.
         producer = source if isinstance(source, Producer) and not concurrency.patched() else None
 

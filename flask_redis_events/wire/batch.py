@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from .dialects import translate
 from .message import Message
 from .position import Position
 
@@ -16,12 +17,14 @@ class Form(NamedTuple):
     numbered: bool = True
     #: Whether the bytes are framed as a chunk of HTTP/1.1, because no server does it.
     chunked: bool = False
+    #: The library of the page that is told of `reset` and `refresh` in its own words, or "".
+    dialect: str = ""
 
 
 class Batch:
     """Messages that came together, for all clients of the same channels.
 
-    A batch without messages is a control frame (`heartbeat`, `reset`, …), in every form the same.
+    A batch without messages is a control frame (`heartbeat`, `reset`, …), with or without ids.
     """
 
     __slots__ = ("_encoded", "_frame", "messages", "position", "size")
@@ -60,6 +63,8 @@ class Batch:
             data = b"".join([message.frame for message in self.messages])
         else:
             data = b"".join([message.bare for message in self.messages])
+        if form.dialect:
+            data = translate(data, form.dialect)
         return framed(data) if form.chunked else data
 
     def after(self, position: Position) -> Batch | None:

@@ -38,10 +38,10 @@ def raw_of(value: object) -> str | None:
 def check_raw(text: object) -> str:
     """Return the text; raise FieldError for a value that no client could read as it is."""
     if isinstance(text, bytes | bytearray):
-        raise FieldError("Raw data must be a str, not bytes: write raw=data.decode().")
+        raise FieldError("Raw data must be a str, not bytes: write data.decode().")
     if not isinstance(text, str):
         raise FieldError(
-            f"Raw data must be a str, not {text!r}: leave out raw= to send the value as JSON."
+            f"Raw data must be a str, not {text!r}: emit(channel, value) sends a value as JSON."
         )
     if "\0" in text:
         raise FieldError(
@@ -56,6 +56,19 @@ def check_raw(text: object) -> str:
             " text.encode('utf-8', 'replace').decode(), or leave out raw= to send the text as JSON."
         ) from exc
     return text
+
+
+def html_of(value: object) -> str:
+    """Return HTML as text: a str, or what an object with `__html__` renders."""
+    raw = raw_of(value)
+    return check_raw(value) if raw is None else raw
+
+
+def one_line(name: str, value: object) -> str:
+    """Return an argument; raise FieldError if it could not stand in one line."""
+    if isinstance(value, str) and value and not any(c in value for c in "\r\n\0"):
+        return value
+    raise FieldError(f"{name} must be a str of one line, not {value!r}.")
 
 
 def dumps(value: object, *, default: Callable[[Any], Any] | None = None) -> str:

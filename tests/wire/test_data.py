@@ -43,8 +43,8 @@ def test_a_value_that_renders_itself_is_raw(value, text):
 @pytest.mark.parametrize(
     "value, fix",
     [
-        pytest.param(b"<li>", r"raw=data\.decode\(\)", id="bytes"),
-        pytest.param({"a": 1}, "leave out raw=", id="a dict"),
+        pytest.param(b"<li>", r"write data\.decode\(\)", id="bytes"),
+        pytest.param({"a": 1}, "sends a value as JSON", id="a dict"),
         pytest.param("a\0b", r"text\.replace\('\\0', ''\)", id="NUL"),
         pytest.param("a\ud800b", r"text\.encode\('utf-8', 'replace'\)", id="lone surrogate"),
     ],
