@@ -35,6 +35,10 @@ ASKED_AGAIN = Ending("asked again")
 DRAINING = Ending("draining")
 #: The worker has no room for one more stream.
 FULL = Ending("full")
+#: The client has as many streams in this worker as one client may have; one of them has to end.
+TOO_MANY = Ending("too many", patience=3)
+#: For these a stream is turned away, and never opened.
+REFUSALS = (FULL, TOO_MANY)
 #: The stream has lived for `max_age` seconds.
 MAX_AGE = Ending("max age")
 #: The application's code fails, and would again: the generator function before it takes anything.

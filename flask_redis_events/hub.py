@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -54,6 +54,8 @@ class Hub:
         self._lock = threading.RLock()
         self._registry = Registry()
         self._clients: set[Owner] = set()
+        #: How many of them one identity or address has, where that is limited (or else None).
+        self._streams_of: Counter[Hashable] = Counter()
         self._ticker = Ticker(self._look)
         self._reader = Reader(
             broker,
@@ -91,12 +93,15 @@ class Hub:
         limit = self.settings.max_streams or gunicorn.stream_limit()
         return limit is not None and self.streams >= limit
 
-    @property
-    def closing(self) -> Ending | None:
-        """Why a stream that is asked for now would be turned away, or None."""
+    def refusal(self, whose: Hashable) -> Ending | None:
+        """Return why one more stream of an identity or address would be turned away, or None."""
         if self.draining:
             return endings.DRAINING
-        return endings.FULL if self.full else None
+        if self.full:
+            return endings.FULL
+        limit = self.settings.max_streams_per_client
+        too_many = limit and whose is not None and self._streams_of[whose] >= limit
+        return endings.TOO_MANY if too_many else None
 
     def meet(self, environ: Mapping[str, Any]) -> None:
         """Look once at the server that a stream's request comes from: can it serve streams?"""
@@ -105,29 +110,38 @@ class Hub:
         if not met:
             unfit.warn(environ)
 
-    def open(self, client: Owner) -> None:
-        """Count a stream, and end it when the worker drains."""
+    def open(self, client: Owner) -> bool:
+        """Count a stream, and end it when the worker drains; False if it is turned away."""
+        whose = client.about.whose
         with self._lock:
             # Asked again: many requests may have been let in before their streams opened.
-            full = self.full
-            if not full:
+            refusal = None if self.draining else self.refusal(whose)
+            if refusal is None:
                 self._clients.add(client)
+                self._streams_of[whose] += 1
             if not self._ticking:
                 self._ticking = True
                 self._ticker.start()
                 self.worker.start()
                 # gunicorn may end the worker before the ticker's next look at it.
                 atexit.register(self._exit)
-        if full:
-            self.reports.refused(endings.FULL)
-            client.dismiss(endings.FULL)
+        if refusal is not None:
+            self.reports.refused(refusal)
+            client.dismiss(refusal)
         elif self.draining:
             self._dismiss(client)
+        return refusal is None
 
     def leave(self, client: Owner) -> None:
         """Forget a stream; idempotent."""
+        whose = client.about.whose
         with self._lock:
-            self._clients.discard(client)
+            if client in self._clients:
+                self._clients.remove(client)
+                self._streams_of[whose] -= 1
+                if not self._streams_of[whose]:
+                    # A worker may meet millions of addresses.
+                    del self._streams_of[whose]
 
     def keep_time(self, timed: Owner, at: float, *, exact: bool = False) -> None:
         """Call `timed.tick` at a moment of the monotonic clock; see `Ticker.add`."""

@@ -123,6 +123,9 @@ class Settings:
     retry: float = 3.0
     #: How many streams a worker serves; None takes 80 % of gunicorn's worker_connections.
     max_streams: int | None = None
+    #: How many of them one client may have: one identity or, without one, one address; None sets
+    #: no limit.
+    max_streams_per_client: int | None = None
     #: How long a stream may live before its browser is asked to reconnect; None sets no limit.
     max_age: float | None = None
     #: How many bytes may wait for one client.
@@ -159,6 +162,7 @@ CHECKS: dict[str, Callable[[str, object], Any]] = {
     "heartbeat": seconds,
     "retry": seconds,
     "max_streams": maybe_limit,
+    "max_streams_per_client": maybe_limit,
     "max_age": maybe_seconds,
     "buffer": size,
     "overflow": overflow,

@@ -17,9 +17,9 @@ from . import concurrency
 log = logging.getLogger("flask_redis_events")
 _signals = Namespace()
 
-#: A stream went live.  Keywords: `channels`.
+#: A stream was opened, and not turned away.  Keywords: `channels`.
 stream_opened = _signals.signal("redis-events-stream-opened")
-#: A stream has ended.  Keywords: `channels`, `reason`, `seconds`.
+#: A stream that was opened has ended.  Keywords: `channels`, `reason`, `seconds`.
 stream_closed = _signals.signal("redis-events-stream-closed")
 #: A callback, poll or listener raised an exception.  Keywords: `channels`, `exception`.
 callback_failed = _signals.signal("redis-events-callback-failed")

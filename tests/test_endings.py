@@ -37,8 +37,8 @@ def test_each_ending_has_a_reason_of_its_own():
         ),
         pytest.param(
             lambda ending: ending.patience > 1,
-            {"forbidden"},
-            id="a client whose channel is forbidden comes back later",
+            {"forbidden", "too many"},
+            id="a client that would be turned away again comes back later",
         ),
         pytest.param(lambda ending: ending.patience < 1, set(), id="no client comes back sooner"),
     ],

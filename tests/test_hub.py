@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
 import pytest
 
-from flask_redis_events import signals
+from flask_redis_events import endings, signals
 from flask_redis_events.broker import open_broker
 from flask_redis_events.clients import Owner, Subscription
 from flask_redis_events.exceptions import BrokerError
@@ -301,6 +302,32 @@ def test_a_restart_with_all_data_is_no_fork(own_redis_server):
 
     assert take(subscription, 4, 10) == [0, 1, 2, 3]
     assert hub.metrics["forked"] == 0
+    hub.close()
+    hub.broker.close()
+
+
+class Stream(Owner):
+    """Owns a client that is counted as somebody's."""
+
+    def __init__(self, whose: object) -> None:
+        self.about = SimpleNamespace(channels=(), label="", identity=None, whose=whose)
+
+
+def test_clients_that_have_left_are_not_counted(redis_server, prefix):
+    """Opening is exact, leaving is idempotent, and nothing of thousands of clients remains."""
+    hub = make_hub(redis_server, prefix, max_streams_per_client=1)
+    for number in range(5000):
+        stream, second = Stream(number), Stream(number)
+
+        assert hub.open(stream)
+        assert (hub.refusal(number), hub.open(second)) == (endings.TOO_MANY, False)
+        hub.leave(second)
+        assert hub.refusal(number) is endings.TOO_MANY
+        hub.leave(stream)
+        hub.leave(stream)
+        assert hub.refusal(number) is None
+    assert hub.metrics["refused.too many"] == 5000
+    assert not hub._streams_of
     hub.close()
     hub.broker.close()
 

@@ -41,6 +41,8 @@ def test_defaults_are_written_into_the_config():
         ("RETRY", -3),
         ("MAX_STREAMS", 0),
         ("MAX_STREAMS", "many"),
+        ("MAX_STREAMS_PER_CLIENT", 0),
+        ("MAX_STREAMS_PER_CLIENT", 2.5),
         ("MAX_AGE", 0),
         ("BUFFER", 100),
         ("BUFFER", "1M"),

@@ -6,7 +6,7 @@ closed again at once.  A callback that raises is logged and counted, and its mes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 from flask import Flask
@@ -30,7 +30,7 @@ NOTHING = Batch()
 class StreamEvent:
     """What a callback is given as `event`: the stream itself."""
 
-    __slots__ = ("_sent", "_terminated", "channels", "identity", "label", "last_event_id")
+    __slots__ = ("_sent", "_terminated", "channels", "identity", "label", "last_event_id", "whose")
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class StreamEvent:
         *,
         identity: str | None = None,
         label: str = "",
+        whose: Hashable = None,
     ) -> None:
         #: The stream's channels, as they were asked for.
         self.channels = tuple(channels)
@@ -48,6 +49,8 @@ class StreamEvent:
         self.identity = identity
         #: What stands for the channels in statistics: their templates, or the view's name.
         self.label = label
+        #: The identity or address whose streams are counted; None where their number has no limit.
+        self.whose = whose
         self._sent: list[ServerSentEvent] | None = None
         self._terminated = False
 

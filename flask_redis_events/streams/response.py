@@ -50,7 +50,7 @@ def channel_stream(
     if callback is not None:
         check_function("A stream's callback", callback)
     hub, chosen = app.hub, options.complete(given, app.settings)
-    runner = Runner(app.app, _event([c.name for c in channels], chosen, label), hub)
+    runner = Runner(app.app, _event(hub, [c.name for c in channels], chosen, label), hub)
     if chosen.presence:
         channels = _with_presence(channels, chosen)
     numbered = chosen.history and hub.settings.history > 0
@@ -101,7 +101,7 @@ def poll_stream(app: Application, function: OnPoll, given: Mapping[str, Any]) ->
     """Respond with what a function returns, again and again."""
     check_function("A poll", function)
     hub, chosen = app.hub, options.complete(given, app.settings)
-    runner = Runner(app.app, _event([request.path], chosen), hub)
+    runner = Runner(app.app, _event(hub, [request.path], chosen), hub)
     client = Subscription(limit=chosen.buffer, overflow=chosen.overflow, numbered=False)
 
     def make(target: Any) -> Poll:
@@ -120,16 +120,26 @@ def poll_stream(app: Application, function: OnPoll, given: Mapping[str, Any]) ->
     return _respond(hub, runner, source, chosen)
 
 
-def _event(channels: list[str], chosen: Options, label: str = "") -> StreamEvent:
+def _event(hub: Hub, channels: list[str], chosen: Options, label: str = "") -> StreamEvent:
+    identity = _identity(chosen)
     # The newest first: a browser updates the header at each reconnect; a library that may not set
     # headers puts `lastEventId` behind the URL, where the page may have put `last_event_id` before.
     header, args = request.headers.get("Last-Event-ID"), request.args
     return StreamEvent(
         channels,
         header or args.get("lastEventId") or args.get("last_event_id") or None,
-        identity=_identity(chosen),
+        identity=identity,
         label=label or request.endpoint or "",
+        whose=_whose(identity) if hub.settings.max_streams_per_client else None,
     )
+
+
+def _whose(identity: str | None) -> Hashable:
+    """Return as whose stream a stream is counted; None if the request has no address (a socket)."""
+    if identity is not None or not request.remote_addr:
+        return identity
+    # No identity is equal to this.
+    return ("address", request.remote_addr)
 
 
 def _identity(chosen: Options) -> str | None:
@@ -179,10 +189,10 @@ def _respond(hub: Hub, runner: Runner, source: Source, chosen: Options) -> Respo
     """Start the stream, unless this client was told that it is over, or there is no room."""
     if control.is_end(runner.event.last_event_id or ""):
         # The one status that makes an EventSource stop for good.
-        return Response(status=204)
-    closing = hub.closing
-    if closing is not None:
-        return _turn_away(hub, runner.app, closing)
+        return Response(status=204, headers=HEADERS)
+    refusal = hub.refusal(runner.event.whose)
+    if refusal is not None:
+        return _turn_away(hub, runner.app, refusal)
     dialect = request.args.get("dialect")
     if dialect in DIALECTS:
         source.target.form = source.target.form._replace(dialect=dialect)
@@ -200,11 +210,11 @@ def _turn_away(hub: Hub, app: Flask, ending: Ending) -> Response:
         words = _last_words(farewell.encode(Form()), request.environ)
         kind = _streaming(app.response_class)
         return kind(words, headers=HEADERS, content_type=CONTENT_TYPE)
-    seconds = round(jitter(hub.settings.retry * 2, by=0.5)) or 1
+    seconds = round(jitter(hub.settings.retry * ending.patience * 2, by=0.5)) or 1
     return Response(
         f"No room for one more stream: {ending.reason}.\n",
         status=503,
-        headers={"Retry-After": str(seconds)},
+        headers={**HEADERS, "Retry-After": str(seconds)},
         content_type="text/plain; charset=utf-8",
     )
 

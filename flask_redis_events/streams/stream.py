@@ -107,8 +107,8 @@ class Stream(Owner):
     def _open(self) -> None:
         self._opened_at = time.monotonic()
         self.client.owner = self
-        self.hub.open(self)
-        self.hub.reports.opened(self.about.channels)
+        if self.hub.open(self):
+            self.hub.reports.opened(self.about.channels)
         if self._socket is not None:
             self._socket.watch(self._gone)
 
@@ -185,7 +185,11 @@ class Stream(Owner):
         seconds = time.monotonic() - self._opened_at
         if self._writer is not None and self.takeover is not None:
             self.takeover.report(seconds, self._writer.sent)
-        self.runner.report_end(self.options, self.client.closed or endings.GONE, seconds)
+        ending = self.client.closed or endings.GONE
+        if ending in endings.REFUSALS:
+            self.runner.finalize()
+        else:
+            self.runner.report_end(self.options, ending, seconds)
 
     def _release(self) -> None:
         self._over = True

@@ -114,6 +114,7 @@ def test_a_full_worker_turns_away(start: Start):
             assert 0 < (third.decoder.retry or 0) <= 3000
         status, headers, _ = app.request("GET", "/channel/x", Accept="application/json")
         assert (status, int(headers["Retry-After"]) >= 1) == (503, True)
+        assert "no-store" in headers["Cache-Control"]
         assert app.state()["metrics"]["refused.full"] == 2
     wait_until(lambda: app.state()["streams"] == 0)
     with app.ready("/channel/x"):
@@ -130,6 +131,9 @@ def test_nor_in_a_burst_on_a_fresh_worker(start: Start, kind: str, path: str):
 
         assert sum(b"event: ready" in client.received for client in clients) == 16
         assert app.request("GET", "/")[0] == 200
+        metrics = app.state()["metrics"]
+        assert (metrics["opened"], metrics["refused.full"]) == (16, 44)
+        assert "closed.full" not in metrics
 
 
 class Waiting:

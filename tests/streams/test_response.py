@@ -12,9 +12,10 @@ import pytest
 from flask import Flask, g, request
 from flask.testing import FlaskClient
 from werkzeug.routing import BaseConverter
+from werkzeug.test import create_environ
 from werkzeug.wrappers import Response
 
-from flask_redis_events import ConfigError, RedisEvents, ServerSentEvent
+from flask_redis_events import ConfigError, RedisEvents, ServerSentEvent, signals
 from flask_redis_events.testing import read_events
 from flask_redis_events.wire.sse import CONTROL_EVENTS, Decoder
 
@@ -67,6 +68,62 @@ def test_an_end_in_the_query_is_the_end(client, name):
     response = client.get("/stream", query_string={name: "5-1.end"})
 
     assert response.status_code == 204
+
+
+# --- streams that are turned away ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "setting, reason", [("MAX_STREAMS", "full"), ("MAX_STREAMS_PER_CLIENT", "too many")]
+)
+def test_a_stream_that_is_turned_away_was_never_open(prefix: str, setting: str, reason: str):
+    """Where a place is taken between the view and the first byte, nobody is told of a stream."""
+    told: list[str] = []
+    app = Flask(__name__)
+    app.config.update({"REDIS_EVENTS_URL": f"memory://{prefix}", f"REDIS_EVENTS_{setting}": 1})
+    events.init_app(app)
+
+    @app.get("/s")
+    def s() -> Response:
+        response = events.stream_response("a", on_close=lambda event, reason: told.append(reason))
+        response.call_on_close(lambda: told.append("finalized"))
+        return response
+
+    def opened(sender: Flask, **what: Any) -> None:
+        told.append("opened")
+
+    def closed(sender: Flask, **what: Any) -> None:
+        told.append("closed")
+
+    def respond() -> Any:
+        environ = create_environ("/s", environ_base={"REMOTE_ADDR": "127.0.0.1"})
+        return app.wsgi_app(environ, lambda *args: lambda data: None)
+
+    with (
+        app.app_context(),
+        signals.stream_opened.connected_to(opened, app),
+        signals.stream_closed.connected_to(closed, app),
+    ):
+        first, second = respond(), respond()
+        assert b"event: ready" in next(iter(first))
+        (frame,) = second
+        second.close()
+
+        assert b"event: reconnect" in frame
+        assert reason.encode() in frame
+        assert told == ["opened", "finalized"]
+        assert events.hub.metrics[f"refused.{reason}"] == 1
+        first.close()
+        assert told == ["opened", "finalized", "gone", "finalized", "closed"]
+        events.hub.close()
+
+
+def test_no_proxy_keeps_an_answer_without_a_stream(client: FlaskClient):
+    """The 204 after the end may be wrong a moment later, for another client."""
+    response = client.get("/stream", headers={"Last-Event-ID": "5-1.end"})
+
+    assert response.status_code == 204
+    assert "no-store" in response.headers["Cache-Control"]
 
 
 # --- which clients share a function ---------------------------------------------------------------

@@ -65,6 +65,15 @@ def add_streams(app: Flask) -> None:
     def named() -> list[str]:
         return request.args.getlist("name")
 
+    @app.get("/owned/<name>")
+    @events.stream(
+        "{name}",
+        identity=lambda: request.args.get("who"),
+        on_close=lambda event, reason: closed.append(reason),
+    )
+    def owned(name: str) -> None:
+        """Stream to the identity that the URL names, or to an address."""
+
     @app.get("/user/<user>")
     @events.stream("user:{user}:notifications")
     def user(user: str) -> Any:
