@@ -17,8 +17,8 @@ const CONTROL = ["ready", "heartbeat", "reset", "reconnect", "end"];
 const SILENCE = 40_000;
 const LONGEST_WAIT = 30_000;
 /** The time between two questions of the worker to its tabs, and between two signs of life of either. */
-const PING = 20_000;
-const LOST = 60_000;
+const PING = 15_000;
+const LOST = 45_000;
 /** How long a tab waits for the worker to answer at all. */
 const HANDSHAKE = 10_000;
 /** How many events wait for `load()`; if there are more, it is called once more instead. */
@@ -395,8 +395,6 @@ function serve() {
       if (wake) stream?.wake(surely);
       if (leaving) leave();
     };
-    // Some browsers tell that the other end is gone.
-    port.onclose = leave;
   };
 }
 

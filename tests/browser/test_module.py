@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from selenium.webdriver.remote.webdriver import WebDriver
 
 from tests.e2e.conftest import App, starting
 from tests.support.npm import node_modules
@@ -50,6 +49,12 @@ def is_live(page: Browser) -> bool:
 
 def got(page: Browser, count: int) -> bool:
     return bool(script(page, "(window.got ?? []).length") >= count)
+
+
+def kill_worker(app: App) -> None:
+    [worker] = app.server.worker_pids()
+    app.server.kill_worker(worker)
+    wait_until(lambda: app.server.worker_pids() not in ([], [worker]), 20)
 
 
 def streams(app: App) -> int:
@@ -104,28 +109,6 @@ def test_identities_are_not_mixed(app: App, browse: Browse):
         assert script(page, "got") == [expected]
 
 
-def test_a_tab_that_crashes_leaves(app: App, browse: Browse):
-    """The worker notices that a tab has died, and ends the stream that only this tab wanted."""
-    page = browse()
-    first = page.current_window_handle
-    subscribe(page, app, "/channel/y", identity="ann")
-    wait_until(functools.partial(is_live, page), 20)
-    page.switch_to.new_window("tab")
-    subscribe(page, app, "/channel/x", identity="ann")
-    wait_until(functools.partial(is_live, page), 20)
-    assert streams(app) == 2
-    page.execute_cdp_cmd("Page.enable", {})
-    page.set_page_load_timeout(2)
-    with pytest.raises(Exception, match=""):
-        page.get("chrome://crash")
-
-    wait_until(lambda: app.subscribers("x") == 0, 100)
-    assert app.subscribers("y") == 1
-    page.switch_to.window(first)
-    app.emit("y", 1)
-    wait_until(functools.partial(got, page, 1), 20)
-
-
 # -- pages that come back --------------------------------------------------------------------------
 
 
@@ -145,7 +128,9 @@ def test_after_back_each_message_comes_once(
     app.emit("x", 0)
     wait_until(functools.partial(got, page, 1), 20)
     page.get(f"{app.url}/elsewhere")
-    wait_until(lambda: streams(app) == 0, 20)
+    if (engine, identity) != ("webkit", "ann"):
+        # WebKit stops the worker together with the last page that uses it.
+        wait_until(lambda: streams(app) == 0, 20)
     app.emit("x", 1)
 
     page.back()
@@ -162,33 +147,41 @@ def test_after_back_each_message_comes_once(
     assert streams(app) == 1
 
 
-def test_a_page_comes_back_at_once_when_it_is_online(app: App, browse: Browse):
-    """After a long time without a network, the page does not wait for its next try."""
-    page = browse()
-    subscribe(page, app, "/channel/x")
-    wait_until(functools.partial(is_live, page), 20)
-    app.emit("x", 0)
-    offline = {"latency": 0, "download_throughput": -1, "upload_throughput": -1}
-    page.set_network_conditions(offline=True, **offline)
-    wait_until(lambda: script(page, "states.at(-1)") == "away", 20)
-    app.emit("x", 1)
-    away = time.monotonic()
-    wait_until(lambda: time.monotonic() > away + 8, 10)
-    page.set_network_conditions(offline=False, **offline)
+def test_a_page_comes_back_at_once_when_it_is_online(
+    redis_server: RedisServer, prefix: str, browse: Browse
+):
+    """When the network is back, the page does not wait for its next try."""
+    with starting(redis_server, prefix) as start:
+        app = start(app="tests.support.apps.module:create_app()", env={"RETRY": "40"})
+        page = browse()
+        subscribe(page, app, "/channel/x")
+        wait_until(functools.partial(is_live, page), 20)
+        kill_worker(app)
+        # It would try again after a quarter of `retry` at the earliest.
+        wait_until(lambda: script(page, "states.at(-1)") == "away", 20)
+        away = time.monotonic()
+        app.emit("x", 0)
+        conditions = {"latency": 0, "download_throughput": -1, "upload_throughput": -1}
+        page.set_network_conditions(offline=True, **conditions)
+        page.set_network_conditions(offline=False, **conditions)
 
-    wait_until(functools.partial(is_live, page), 1.5)
-    wait_until(functools.partial(got, page, 2), 5)
-    assert script(page, "got") == [0, 1]
+        wait_until(functools.partial(got, page, 1), 8)
+        assert time.monotonic() - away < 9
+        assert script(page, "got") == [0]
 
 
-@pytest.mark.parametrize("stream", ["/channel/x", "/plain/x", "/quiet"])
-def test_a_quiet_stream_is_left_open(app: App, browse: Browse, stream: str):
+def test_a_quiet_stream_is_left_open(app: App, browse: Browse):
     """The module takes no stream for dead that has heartbeats, whether it has ids or not."""
     page = browse()
-    subscribe(page, app, stream)
-    wait_until(lambda: script(page, "performance.now()") > 8000, 20)
+    for number, stream in enumerate(("/channel/x", "/plain/x", "/quiet")):
+        if number:
+            page.switch_to.new_window("tab")
+        subscribe(page, app, stream)
+    wait_until(lambda: script(page, "performance.now()") > 5000, 20)
 
-    assert script(page, "states") == ["connecting", "live"]
+    for tab in page.window_handles:
+        page.switch_to.window(tab)
+        assert script(page, "states") == ["connecting", "live"]
 
 
 @pytest.mark.parametrize("identity", [None, "ann"], ids=["own", "shared"])
@@ -301,25 +294,25 @@ def test_htmx_keeps_its_place(
     }.items():
         shutil.copy(node_modules / file, tmp_path / name)
     monkeypatch.setenv("TEST_STATIC", str(tmp_path))
+    text = "document.querySelector('ul').textContent"
     with starting(redis_server, prefix) as start:
         app = start(app="tests.support.apps.module:create_app()")
+        other = start(app="tests.support.apps.module:create_app()")
         page = browse()
         page.get(f"{app.url}/htmx/ticking/x")
-        wait_until(lambda: app.subscribers("x") == 1, 20)
-        items = "[...document.querySelectorAll('li')].map((item) => item.textContent)"
-        broker = start(app="tests.support.apps.module:create_app()")
-        broker.emit("x", 1)
-        wait_until(lambda: len(script(page, "document.querySelector('ul').textContent")) == 1, 20)
+        wait_until(lambda: script(page, "window.isOpen"), 20)
+        other.emit("x", 1)
+        wait_until(lambda: script(page, text) == "1", 20)
         app.server.terminate()
-        broker.emit("x", 2)
+        other.emit("x", 2)
         app.server.start()
-        broker.emit("x", 3)
-        wait_until(lambda: len(script(page, "document.querySelector('ul').textContent")) == 3, 20)
-        broker.emit("x", False)
+        other.emit("x", 3)
+        wait_until(lambda: script(page, text) == "123", 20)
+        other.emit("x", False)
         wait_until(lambda: app.subscribers("x") == 0, 20)
+        requests = app.server.access_log
         ended = time.monotonic()
         wait_until(lambda: time.monotonic() > ended + 3, 15)
 
-        assert script(page, "document.querySelector('ul').textContent") == "123"
-        assert opened(app, "/ticking/x") == 2
-        assert items
+        assert script(page, text) == "123"
+        assert app.server.access_log == requests

@@ -140,6 +140,7 @@ HTMX = """
 <script type="module" nonce="{{ nonce }}">
 import { createEventSource } from "flask-redis-events";
 htmx.createEventSource = createEventSource;
+addEventListener("htmx:sseOpen", () => { window.isOpen = true; });
 </script>
 <main hx-ext="sse" sse-connect="{{ request.path.replace('/htmx', '') }}">
 <ul sse-swap="message" hx-swap="beforeend"></ul>
