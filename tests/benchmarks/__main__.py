@@ -22,6 +22,7 @@ from .idling import idling
 from .others import FlaskSSE, Limit
 from .ours import HandOff, Package
 from .polling import polling
+from .presence import presence
 from .results import Results
 from .resuming import resuming
 from .run import Run, available
@@ -35,6 +36,7 @@ MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "polling": polling,
     "flooding": flooding,
     "idling": idling,
+    "presence": presence,
 }
 #: Where the documentation has its tables and plots.
 PAGES = ROOT / "docs" / "performance"
