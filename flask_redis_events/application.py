@@ -29,6 +29,7 @@ class Application:
             history_ttl=settings.history_ttl,
             silence_ttl=settings.silence_ttl,
             secret=settings.secret,
+            max_event=settings.max_event,
             redis=redis,
             default=getattr(app.json, "default", None),
         )

@@ -17,6 +17,8 @@ from .exceptions import ChannelError, ConfigError
 
 #: Names that begin with this are the extension's own.
 RESERVED = "$"
+#: The most bytes of a name, which may come from a URL, and is kept by workers and by Redis.
+LONGEST = 1024
 #: Workers publish ticks on this channel, which show that the path through Redis works.
 TICKS = "$ticks"
 #: Workers ask each other here to end streams.
@@ -60,9 +62,13 @@ def check_name(text: object) -> str:
     if text.startswith(SPELLING):
         raise ChannelError(f"A channel's name cannot begin with {SPELLING!r}; omit it: {text!r}.")
     try:
-        text.encode()
+        size = len(text.encode())
     except UnicodeEncodeError as error:
         raise ChannelError(f"A channel must be valid Unicode: {text!r}.") from error
+    if size > LONGEST:
+        raise ChannelError(
+            f"A channel's name has {LONGEST} bytes at most; {text[:40]!r}… has {size}."
+        )
     return text
 
 

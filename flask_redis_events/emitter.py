@@ -48,6 +48,11 @@ class Emitting:
         raise NotImplementedError
 
     @property
+    def _max_event(self) -> int:
+        """How many bytes an event may have."""
+        raise NotImplementedError
+
+    @property
     def _sender(self) -> Sender:
         """Sends what leaves later, when nobody waits for it."""
         raise NotImplementedError
@@ -95,7 +100,7 @@ class Emitting:
     def emit_many(
         self, events: Iterable[tuple[str, Any]], *, persist: bool = True
     ) -> list[str | None]:
-        """Send many (channel, data) pairs in order, in one round trip; return their ids.
+        """Send many (channel, data) pairs in order, a thousand in a round trip; return their ids.
 
         `data` may be a `ServerSentEvent`, to give it an event name.  All are checked before the
         first one is sent.
@@ -137,7 +142,8 @@ class Emitting:
             self.broker.publish(*message[:2], key=message.key)
 
     def _outgoing(self, channel: str, data: Any, **options: Any) -> Outgoing:
-        return outgoing(channel, data, default=self._default, **options)
+        default, limit = self._default, self._max_event
+        return outgoing(channel, data, default=default, max_event=limit, **options)
 
     def history(
         self, channel: str, *, after: str | None = None, limit: int = 100
@@ -219,10 +225,12 @@ class Emitter(Emitting):
         history_ttl: float = Settings.history_ttl,
         silence_ttl: float = Settings.silence_ttl,
         secret: str = Settings.secret,
+        max_event: int = Settings.max_event,
         redis: object = None,
         default: Callable[[Any], Any] | None = None,
     ) -> None:
         self._own_default = default
+        self._max = settings.size("max_event", max_event)
         self._reports: Reports | None = None
         self._touched: dict[int, Touches] = {}
         self._broker = open_broker(
@@ -248,6 +256,10 @@ class Emitter(Emitting):
     @property
     def _default(self) -> Callable[[Any], Any] | None:
         return self._own_default
+
+    @property
+    def _max_event(self) -> int:
+        return self._max
 
     @property
     def _sender(self) -> Sender:

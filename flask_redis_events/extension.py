@@ -81,6 +81,10 @@ class RedisEvents(Emitting, Page, Attributes):
         return self._application.emitter._default
 
     @property
+    def _max_event(self) -> int:
+        return self._application.settings.max_event
+
+    @property
     def _sender(self) -> Sender:
         application = self._application
         return Sender(application.emitter.broker, application.reports)

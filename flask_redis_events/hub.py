@@ -67,7 +67,13 @@ class Hub:
         )
         self._probe = Probe(broker, self._reader, self.reports)
         #: History for clients that come back.
-        self.replays = Replays(broker, self._reader.sequence, lock=self._lock, reports=self.reports)
+        self.replays = Replays(
+            broker,
+            self._reader.sequence,
+            lock=self._lock,
+            reports=self.reports,
+            max_bytes=settings.max_replay,
+        )
         #: This worker among others.
         self.worker = Worker(broker, self.reports, self._describe, grace=settings.retry * 2)
         self._started_at = time.time()

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 from .broker import Outgoing
 from .channels import check_name, written
 from .exceptions import FieldError
+from .settings import Settings
 from .wire import ServerSentEvent
 from .wire.data import MARK
 
@@ -31,6 +32,7 @@ def outgoing(
     retry: int | None = None,
     key: str | None = None,
     default: Callable[[Any], Any] | None = None,
+    max_event: int = Settings.max_event,
 ) -> Outgoing:
     """Encode an event; raise `ChannelError` or `FieldError` for one that cannot be sent."""
     if not isinstance(data, ServerSentEvent):
@@ -38,6 +40,11 @@ def outgoing(
     if data.id is not None:
         raise FieldError("An emitted event gets its id from Redis; leave out id=.")
     frame = data.encode(default=default)
+    if len(frame) > max_event:
+        raise FieldError(
+            f"The event has {len(frame)} bytes, and REDIS_EVENTS_MAX_EVENT allows {max_event}: emit"
+            " an id or a URL by which the page fetches the data, or raise the setting."
+        )
     return Outgoing(name(channel), MARK + frame if data.is_raw else frame, _key(key))
 
 

@@ -117,6 +117,10 @@ class Settings:
     #: What signs the events on Redis, so that nobody can forge one who may PUBLISH there, the same
     #: in all processes; '' signs nothing.
     secret: str = field(default="", repr=False)
+    #: How many bytes an event may have.
+    max_event: int = 1024 * 1024
+    #: How many bytes of history one client may be sent when it resumes.
+    max_replay: int = 8 * 1024 * 1024
     #: How long a stream may be silent before it sends a heartbeat.
     heartbeat: float = 15.0
     #: How long a browser waits before it reconnects.
@@ -159,6 +163,8 @@ CHECKS: dict[str, Callable[[str, object], Any]] = {
     "history_ttl": seconds,
     "silence_ttl": seconds,
     "secret": secret,
+    "max_event": size,
+    "max_replay": size,
     "heartbeat": seconds,
     "retry": seconds,
     "max_streams": maybe_limit,

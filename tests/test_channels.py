@@ -29,6 +29,13 @@ def test_a_channel_is_read_as_it_is_written(text, channel):
     assert Channel.parse(text) == channel
 
 
+def test_a_long_name_is_refused():
+    """A name comes from a URL and is kept in memory, so that its length is bounded."""
+    assert check_name("x" * 1024)
+    with pytest.raises(ChannelError, match=r"has 1024 bytes at most; 'ä{40}'… has 1026"):
+        check_name("ä" * 513)
+
+
 @pytest.mark.parametrize(
     "name",
     ["", "redis:", "redis:orders", "a\nb", "a\rb", "a\0b", "$ticks", "\ud800", None, 7, b"orders"],

@@ -285,3 +285,17 @@ def test_without_history_there_is_no_position(redis_server, prefix):
 
     assert emitter.position() is None
     emitter.close()
+
+
+def test_an_event_that_is_too_large_is_refused(own_redis_server):
+    """The error says what to do instead; none of several events is sent."""
+    emitter = Emitter(own_redis_server.url, max_event=2000)
+    emitter.emit("a", "x" * 1980)
+    text = "REDIS_EVENTS_MAX_EVENT allows 2000: emit an id or a URL"
+    with pytest.raises(FieldError, match=text):
+        emitter.emit("a", "x" * 2000)
+    with pytest.raises(FieldError, match=text):
+        emitter.emit_many([("a", 1), ("a", "x" * 2000)])
+
+    assert len(kept(own_redis_server)) == 1
+    emitter.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Sequence
 from importlib import resources
@@ -19,7 +20,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseE
 
 from ..concurrency import Deadline, backoff
 from .calls import Calls
-from .connections import REFUSED, UNREACHABLE, broker_error, connection_settings
+from .connections import REFUSED, UNREACHABLE, broker_error, connection_settings, translated
 from .versions import disconnect_idle, take_connection
 
 #: Seconds for which a command is tried again before it raises.
@@ -42,6 +43,8 @@ class Process:
             **settings,
         )
         self.calls = Calls()
+        #: Held while the channels of a client's patterns are looked for.
+        self.searching = threading.Lock()
         #: Whether Redis has shown that its keys have the layout of this version.
         self.checked = False
 
@@ -66,9 +69,15 @@ class Commands:
             self._processes.setdefault(pid, Process(self._connection_class, self._settings))
         return self._processes[pid]
 
-    def connection(self) -> Any:
-        """Return a new connection, which is not connected yet and belongs to the caller."""
-        return self._connection_class(**self._settings)
+    def connect(self, name: str) -> Any:
+        """Return a new connection, which belongs to the caller; `CLIENT LIST` shows the name."""
+        connection = self._connection_class(**self._settings)
+        with translated():
+            connection.connect()
+            connection.send_command("CLIENT", "SETNAME", name, check_health=False)
+            # Redis may lack the command or forbid it, and the name is for people only.
+            _read(connection)
+        return connection
 
     def run(self, script: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         """Run a Lua script of this package."""

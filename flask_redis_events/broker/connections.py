@@ -15,7 +15,16 @@ from urllib.parse import parse_qsl, urlsplit
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
-from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    AuthorizationError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MovedError,
+    RedisError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -101,6 +110,9 @@ class translated:
             raise broker_error(error) from error
 
 
+#: Answers that only a node of a cluster gives.
+CLUSTER = (AskError, ClusterCrossSlotError, ClusterDownError, MovedError, TryAgainError)
+
 #: redis-py derives these from its ConnectionError.  A new attempt would not help, because Redis
 #: refuses the same password or user every time.
 REFUSED = (AuthenticationError, AuthorizationError)
@@ -112,5 +124,15 @@ def broker_error(error: BaseException) -> BrokerError:
         reason = str(error).rstrip(".")
         return BrokerError(
             f"Redis could not be reached: {reason}. Check REDIS_EVENTS_URL, and that Redis runs."
+        )
+    if isinstance(error, CLUSTER):
+        return BrokerError(
+            f"REDIS_EVENTS_URL leads to a node of a Redis Cluster, which is not supported: {error}."
+            " Choose a Redis that is no cluster."
+        )
+    if "unknown" in str(error).lower() and "command" in str(error).lower():
+        return BrokerError(
+            f"Redis lacks a command that Flask-Redis-Events needs: {error}. It must be Redis 6.2 or"
+            " later, and `rename-command` in its configuration must leave that command as it is."
         )
     return BrokerError(f"Redis refused: {error}")

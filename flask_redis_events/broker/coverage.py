@@ -61,7 +61,7 @@ class Snapshot:
     forked: Position | None = None
     #: Whether Redis lacks the witness of the replay.
     lacks_witness: bool = False
-    #: Channel -> id of its last kept message, as far as that is later than the witness.
+    #: Channel -> id of its last kept message, if a replay was asked for those.
     latest: Mapping[str, Position] = field(default_factory=dict)
 
     @property

@@ -43,16 +43,11 @@ class RedisFeed:
         # to nothing.
         self._lock = threading.Lock()
         self._closed = False
-        #: (is it a pattern, name on Redis) -> channel.  An entry stays after its channel is given
-        #: up, because messages of it may still be under way.
-        self._channels: dict[tuple[bool, bytes], Channel] = {}
         #: The channels not yet acknowledged of each SUBSCRIBE command under way, oldest command
         #: first.
         self._asked: deque[list[Channel]] = deque()
 
     def subscribe(self, channels: Collection[Channel]) -> None:
-        for channel in channels:
-            self._channels[channel.pattern, self._topic(channel)] = channel
         self._send("SUBSCRIBE", [c for c in channels if not c.pattern], answers=self._asked)
         self._send("PSUBSCRIBE", [c for c in channels if c.pattern], answers=self._asked)
 
@@ -94,6 +89,11 @@ class RedisFeed:
         """Return the channel's name on Redis; in a pattern, the prefix still stands for itself."""
         return (self._glob if channel.pattern else self._prefix) + channel.name.encode()
 
+    def _channel(self, topic: bytes, *, pattern: bool = False) -> Channel:
+        """Return the channel that has a name on Redis."""
+        prefix = self._glob if pattern else self._prefix
+        return Channel(topic[len(prefix) :].decode(), pattern)
+
     def _send(
         self,
         command: str,
@@ -121,15 +121,14 @@ class RedisFeed:
             return Refusal(self._asked.popleft())
         kind = reply[0] if isinstance(reply, list) else reply
         if kind == b"message":
-            channel = self._channels.get((False, reply[1]))
-            return channel and self._deliver(channel, channel.name, reply[1], reply[2])
+            channel = self._channel(reply[1])
+            return self._deliver(channel, channel.name, reply[1], reply[2])
         if kind == b"pmessage":
-            channel = self._channels.get((True, reply[1]))
             name = reply[2][len(self._prefix) :].decode("utf-8", "replace")
-            return channel and self._deliver(channel, name, reply[2], reply[3])
+            pattern = self._channel(reply[1], pattern=True)
+            return self._deliver(pattern, name, reply[2], reply[3])
         if kind in (b"subscribe", b"psubscribe"):
-            channel = self._channels.get((kind == b"psubscribe", reply[1]))
-            return channel and self._acknowledge(channel)
+            return self._acknowledge(self._channel(reply[1], pattern=kind == b"psubscribe"))
         # In pub/sub mode RESP2 answers a ping with a list; before the first SUBSCRIBE, with PONG.
         return Pong() if kind in (b"pong", b"PONG") else None
 

@@ -63,19 +63,24 @@ local function bound(name, history, id)
   if newest then return newest[1] end
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
   ms, seq = tonumber(ms), tonumber(seq)
-  -- The last id of a message that is younger than `silence` can only be gone by eviction, and then
-  -- the index knows the channel, unless it was evicted, too, and is complete since later only.
-  local floor = ms - silence
-  local complete, seen = redis.call('ZSCORE', index, ''), redis.call('ZSCORE', index, name)
-  floor = math.max(floor, complete and -tonumber(complete) or ms)
-  if seen then floor = math.max(floor, tonumber(seen) - tonumber(seen) % grain + grain) end
   local created = redis.call('HGET', meta, 'created')
-  if created and tonumber(string.match(created, '^(%d+)-')) >= floor then return created end
+  local beginning = created and tonumber(string.match(created, '^(%d+)-')) or ms
+  -- The last id of a message that is younger than `silence` can only be gone by eviction.  Then the
+  -- index knows the channel, unless it was evicted, too, and is complete since later only.
+  local complete, seen = redis.call('ZSCORE', index, ''), redis.call('ZSCORE', index, name)
+  local doubt = 0
+  if not created or not complete then
+    doubt = ms
+  elseif -tonumber(complete) > beginning then
+    doubt = -tonumber(complete)
+  end
+  if seen then doubt = math.max(doubt, tonumber(seen) - tonumber(seen) % grain + grain) end
+  local floor = math.max(ms - silence, doubt)
   if floor >= ms then
     if seq > 0 then return string.format('%.0f-%.0f', ms, seq - 1) end
     return string.format('%.0f-999999999', ms - 1)
   end
-  return string.format('%.0f-0', floor)
+  return floor > beginning and string.format('%.0f-0', floor) or created
 end
 
 -- Forget some channels whose last id has expired, so that the index does not grow for ever.

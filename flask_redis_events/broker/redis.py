@@ -10,7 +10,9 @@ the same number, by which `publish.lua` recognises it.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ..channels import Channel
@@ -18,8 +20,7 @@ from ..exceptions import BrokerError
 from ..settings import Settings
 from ..wire import Message, Position
 from .base import Outgoing
-from .commands import Commands
-from .connections import translated
+from .commands import PATIENCE, Commands
 from .coverage import Held, Snapshot, is_missing, snapshot, too_much
 from .feed import RedisFeed
 from .history import Changed, History, Spans, TooMuch, message, read_position
@@ -107,7 +108,10 @@ class RedisBroker:
         limit: int = 0,
         max_bytes: int | None = None,
         witness: Message | None = None,
+        since: Position | None = None,
     ) -> Snapshot:
+        if since is None and witness is not None:
+            since = witness.id
         for _ in range(ATTEMPTS):
             history = History(
                 self._run,
@@ -116,17 +120,32 @@ class RedisBroker:
                 after=after,
                 last=last,
                 limit=limit,
-                since=witness.id if witness is not None else None,
+                since=since,
                 max_bytes=max_bytes,
             )
             try:
-                found = self._replay(history, channels, after, last)
+                with self._turn(channels, max_bytes):
+                    found = self._replay(history, channels, after, last)
                 return found if witness is None else self._look_for(witness, history, found)
             except (TooMuch, TooMany):
                 return too_much(history.state)
             except Changed:
                 continue
         raise BrokerError("Redis was flushed or failed over again and again during a replay.")
+
+    @contextmanager
+    def _turn(self, channels: Collection[Channel], max_bytes: int | None) -> Iterator[None]:
+        """Let clients with patterns search the index one after the other, in each process."""
+        if max_bytes is None or not any(channel.pattern for channel in channels):
+            yield
+            return
+        searching = self._commands.process.searching
+        if not searching.acquire(timeout=PATIENCE):
+            raise BrokerError("Too many clients with patterns came back at once; try again.")
+        try:
+            yield
+        finally:
+            searching.release()
 
     def _replay(
         self,
@@ -145,9 +164,10 @@ class RedisBroker:
                 history.read(index.since(self._spans.start(history.begin)))
             else:
                 _read_newest(history, index, self._spans, last)
-        return snapshot(
+        found = snapshot(
             history.state, history.held, after=after, last=last, patterns=bool(patterns)
         )
+        return dataclasses.replace(found, latest=history.latest)
 
     def _look_for(self, witness: Message, history: History, found: Snapshot) -> Snapshot:
         """Say whether Redis has the witness, and which channels have later messages."""
@@ -171,7 +191,7 @@ class RedisBroker:
         )
         first = message(name, *oldest[0]) if oldest else None
         missing = is_missing(id, held, first, history.state)
-        return dataclasses.replace(found, lacks_witness=missing, latest=history.latest)
+        return dataclasses.replace(found, lacks_witness=missing)
 
     def note_fork(self, position: Position, *, overtaken: bool) -> Position:
         keys = [self._key(name) for name in ("ids", "meta")]
@@ -180,9 +200,7 @@ class RedisBroker:
     def open(self) -> RedisFeed:
         if self.numbered:
             self._begin()
-        connection = self._commands.connection()
-        with translated():
-            connection.connect()
+        connection = self._commands.connect(f"redis-events:{os.getpid()}")
         return RedisFeed(connection, self._prefix, self._stamps)
 
     def close(self) -> None:

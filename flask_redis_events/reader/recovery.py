@@ -11,8 +11,10 @@ import threading
 from collections.abc import Collection
 
 from ..broker.base import Broker
+from ..broker.coverage import Snapshot
 from ..channels import TICKS, Channel
 from ..reports import Reports
+from ..wire import Position
 from .sequence import Sequence
 
 
@@ -35,16 +37,35 @@ def recover(
     snapshot = broker.replay(channels, after=after, witness=witness)
     if after is not None and witness is not None:
         with lock:
-            overtaken = sequence.is_overtaken(snapshot)
-        if overtaken or snapshot.lacks_witness or after > snapshot.clock:
-            forked = broker.note_fork(after, overtaken=overtaken)
-            # All workers are told: clients of those that have not come so far miss something.
-            reports.forked(forked)
-            broker.publish(TICKS, f":forked {forked}\n\n".encode(), persist=False)
-            snapshot = broker.replay(channels, after=after)
+            doubtful = snapshot.lacks_witness or sequence.is_overtaken(snapshot)
+        if doubtful or after > snapshot.clock:
+            snapshot = _tell_of_fork(channels, after, broker, sequence, lock, reports)
     with lock:
         resets = sequence.refill(snapshot)
     if after is not None:
         reports.recovered(reason, len(snapshot.messages))
     for reset in resets:
         reports.reset(reset)
+
+
+def _tell_of_fork(
+    channels: Collection[Channel],
+    after: Position,
+    broker: Broker,
+    sequence: Sequence,
+    lock: threading.RLock,
+    reports: Reports,
+) -> Snapshot:
+    """Note that a failover lost messages, tell the other workers, and read what is there now."""
+    # Ids go on after our position from here on.  So what has an earlier one is there already.
+    forked = broker.note_fork(after, overtaken=False)
+    since = sequence.tail.oldest
+    snapshot = broker.replay(channels, after=after, since=since)
+    with lock:
+        overtaken = sequence.is_overtaken(snapshot)
+    if overtaken:
+        forked = broker.note_fork(after, overtaken=True)
+        snapshot = broker.replay(channels, after=after)
+    reports.forked(forked)
+    broker.publish(TICKS, f":forked {forked}\n\n".encode(), persist=False)
+    return snapshot

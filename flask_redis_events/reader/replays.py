@@ -46,9 +46,16 @@ class Replays:
     """Replays for subscriptions that are live and held.  `lock` guards the sequence."""
 
     def __init__(
-        self, broker: Broker, sequence: Sequence, *, lock: threading.RLock, reports: Reports
+        self,
+        broker: Broker,
+        sequence: Sequence,
+        *,
+        lock: threading.RLock,
+        reports: Reports,
+        max_bytes: int | None = None,
     ) -> None:
         self._broker = broker
+        self._max_bytes = max_bytes
         self._sequence = sequence
         self._sequence_lock = lock
         self._reports = reports
@@ -107,7 +114,9 @@ class Replays:
     def _read(self, key: Key, reading: _Reading, subscription: Subscription) -> Snapshot:
         channels, cursor = key
         try:
-            reading.snapshot = self._broker.replay(channels, after=cursor)
+            reading.snapshot = self._broker.replay(
+                channels, after=cursor, max_bytes=self._max_bytes
+            )
             self._mark_complete(subscription, channels, reading.snapshot.clock)
             self._reports.replayed("history")
             return reading.snapshot

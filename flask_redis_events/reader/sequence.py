@@ -13,7 +13,7 @@ from ..broker.coverage import Snapshot
 from ..channels import KICKS, OWN, TICKS, Channel, matches
 from ..clients import Audience, Registry
 from ..concurrency import Turn, let_others_run
-from ..wire import BEGINNING, NEVER, Message, Position
+from ..wire import BEGINNING, Message, Position
 from ..wire.control import Loss
 from .tail import Tail
 
@@ -133,9 +133,8 @@ class Sequence:
             return False
         if self._created is not None and self._created != snapshot.created:
             return True
-        newest = self.tail.newest
-        return newest is not None and any(
-            (newest.id or NEVER) < last <= self.position and self.tail.covers(name, last)
+        return any(
+            last <= self.position and self.tail.lacks(name, last)
             for name, last in snapshot.latest.items()
         )
 

@@ -78,13 +78,20 @@ class Tail:
         """The newest message here, or None."""
         return self._messages[-1] if self._messages else None
 
+    @property
+    def oldest(self) -> Position:
+        """The position of the oldest message here; the newest of all positions if there is none."""
+        return self._ids[0] if self._ids else NEVER
+
     def saw(self, id: Position) -> bool:
         """Say whether a message with this id is here."""
         index = bisect_right(self._ids, id)
         return index > 0 and self._ids[index - 1] == id
 
-    def covers(self, name: str, id: Position) -> bool:
-        """Say whether this worker must have received a message, if its position is past the id."""
+    def lacks(self, name: str, id: Position) -> bool:
+        """Say whether a message of a channel is not here, although it should have been received."""
+        if id < self.oldest or self.saw(id):
+            return False
         return any(
             since < id
             for channel, since in self._since.items()

@@ -61,7 +61,8 @@ def begin_from_redis(
     if after is not None:
         return _resume(hub, after, hub.replays.after(subscription, channels, after))
     if backlog:
-        return _with_backlog(hub.broker.replay(channels, last=backlog))
+        limit = hub.settings.max_replay
+        return _with_backlog(hub, hub.broker.replay(channels, last=backlog, max_bytes=limit))
     # This worker may lag behind the moment of the SUBSCRIBE, and what was emitted in between is not
     # promised.
     now = hub.replays.now(subscription, channels)
@@ -81,8 +82,10 @@ def _resume(hub: Hub, after: Position, snapshot: Snapshot) -> Beginning:
     return Beginning(min(after, snapshot.clock), snapshot.clock, batches)
 
 
-def _with_backlog(snapshot: Snapshot) -> Beginning:
-    if not snapshot.messages:
+def _with_backlog(hub: Hub, snapshot: Snapshot) -> Beginning:
+    if snapshot.reason is not None:
+        return _reset(hub, snapshot.reason, snapshot.clock, snapshot.clock)
+    first = snapshot.messages[0].id if snapshot.messages else None
+    if first is None:
         return Beginning(snapshot.clock, snapshot.clock)
-    before = snapshot.messages[0].prev or snapshot.clock
-    return Beginning(before, snapshot.clock, (Batch(snapshot.messages),))
+    return Beginning(first.before, snapshot.clock, (Batch(snapshot.messages),))

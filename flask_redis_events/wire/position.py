@@ -13,6 +13,10 @@ from typing import NamedTuple
 _POSITION = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 
 
+#: More than any counter in a millisecond.
+LAST = 999_999_999
+
+
 class Position(NamedTuple):
     """A point in the one order of all messages: milliseconds of Redis' clock, and a counter."""
 
@@ -29,6 +33,11 @@ class Position(NamedTuple):
             text = text.decode("ascii", "replace")
         found = _POSITION.fullmatch(text)
         return cls(int(found[1]), int(found[2])) if found else None
+
+    @property
+    def before(self) -> Position:
+        """The last position before this one."""
+        return Position(self.ms, self.seq - 1) if self.seq else Position(self.ms - 1, LAST)
 
     def earlier(self, ms: float) -> Position:
         """Return the first position of the moment that is `ms` milliseconds before this one."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flask_redis_events.broker import index, open_broker
+from flask_redis_events.broker import index, open_broker, redis
 from flask_redis_events.broker.redis import RedisBroker
 from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.wire import Position
@@ -178,6 +178,25 @@ def test_a_clock_that_was_set_back_hides_no_loss(travelling, travelling_redis):
         assert snapshot.messages or snapshot.reason == "expired"
 
 
+def test_the_proof_of_silence_lasts_as_long_as_the_ids_say(travelling, travelling_redis):
+    """A channel's last id is known for a day of its own clock, which ran ahead of Redis' time."""
+    emit(travelling, "other")
+    travelling_redis.travel(-HOUR)
+    [had] = emit(travelling, "a")
+    travelling_redis.travel(24.5 * HOUR)
+
+    assert travelling.replay(channels("a"), after=had).reason is None
+
+
+def test_an_evicted_clock_goes_on_although_it_was_set_back(travelling, travelling_redis):
+    """The index shows how far the ids had come."""
+    [before] = emit(travelling, "a")
+    travelling_redis.travel(-HOUR)
+    travelling_redis.client().delete("p:ids")
+
+    assert emit(travelling, "a")[0] > before
+
+
 def test_names_leave_the_index(travelling, travelling_redis):
     """Channels that came and went leave no trace for ever."""
     client = travelling_redis.client()
@@ -322,6 +341,19 @@ def test_channels_of_patterns_are_found_among_many(broker):
     assert len(broker.replay(channels("new:*", "*"), after=cursor).messages) == 1504
     assert [m.id for m in broker.replay(channels("*"), last=5).messages] == many[-5:]
     assert [m.id for m in broker.replay(channels("[xy]:*"), last=2).messages] == wanted[1:]
+
+
+def test_clients_with_patterns_wait_for_each_other(broker, monkeypatch):
+    """One pattern is looked for at a time in each process; exact channels need not wait."""
+    monkeypatch.setattr(redis, "PATIENCE", 0.1)
+    cursor = broker.replay([]).clock
+    with broker._commands.process.searching:
+        assert broker.replay(channels("a"), after=cursor, max_bytes=9).reason is None
+        assert broker.replay(channels("a*"), after=cursor).reason is None
+        with pytest.raises(BrokerError, match="Too many clients with patterns"):
+            broker.replay(channels("a*"), after=cursor, max_bytes=9)
+
+    assert broker.replay(channels("a*"), after=cursor, max_bytes=9).reason is None
 
 
 def test_too_many_channels_are_too_much(broker, monkeypatch):

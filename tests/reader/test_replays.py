@@ -40,6 +40,7 @@ class CountingBroker(MemoryBroker):
         limit: int = 0,
         max_bytes: int | None = None,
         witness: Message | None = None,
+        since: Position | None = None,
     ) -> Snapshot:
         if after is not None:
             self.replays += 1
@@ -230,3 +231,17 @@ def test_open_broker_finds_the_same_memory_again():
 
     assert open_broker("memory://meet", prefix="p:", history=5, history_ttl=5) is one
     assert open_broker("memory://other", prefix="p:", history=5, history_ttl=5) is not one
+
+
+def test_a_resume_may_be_too_much():
+    """A client that missed more bytes than one may be sent is reset, and begins now."""
+    broker = CountingBroker()
+    hub = Hub(Settings(url="memory://", max_replay=2000), broker, None)
+    first = broker.emit("a", "x")
+    for _ in range(3):
+        last = broker.emit("a", "x" * 900)
+    inbox = listen(hub, "a")
+    snapshot = after(hub, inbox, first)
+
+    assert (snapshot.messages, snapshot.reason, snapshot.clock) == ([], "too much", last)
+    hub.close()

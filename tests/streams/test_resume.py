@@ -7,6 +7,7 @@ from flask_redis_events.clients import Subscription
 from flask_redis_events.hub import Hub
 from flask_redis_events.settings import Settings
 from flask_redis_events.streams.resume import Beginning, begin_at_once, begin_from_redis
+from flask_redis_events.wire import Form
 from flask_redis_events.wire.sse import encode
 from tests.support.factories import channels, went_live
 
@@ -18,9 +19,9 @@ def listen(hub: Hub, name: str) -> Subscription:
     return inbox
 
 
-def begin(hub: Hub, inbox: Subscription) -> Beginning:
+def begin(hub: Hub, inbox: Subscription, *, backlog: int = 0) -> Beginning:
     asked = hub, inbox, inbox.channels
-    return begin_at_once(*asked) or begin_from_redis(*asked)
+    return begin_at_once(*asked, backlog=backlog) or begin_from_redis(*asked, backlog=backlog)
 
 
 def test_a_new_stream_begins_where_its_subscribe_was():
@@ -35,4 +36,38 @@ def test_a_new_stream_begins_where_its_subscribe_was():
     # The next one finds it acknowledged, and the worker has heard nothing since.
     another = listen(hub, "new")
     assert begin(hub, another).position == unheard
+    hub.close()
+
+
+def test_a_backlog_begins_just_before_its_first_message():
+    """A client that is cut after `ready` gets the same again, and no reset."""
+    broker = MemoryBroker(history=100)
+    hub = Hub(Settings(url="memory://"), broker, None)
+    broker.publish("new", encode("rare"))
+    for _ in range(300):
+        broker.publish("busy", encode("x"))
+    last = broker.publish("new", encode("y"))
+    inbox = Subscription(channels("new", "busy"), held=True)
+    hub.listen(inbox)
+    assert went_live(inbox)
+    beginning = begin(hub, inbox, backlog=1)
+    again = broker.replay(inbox.channels, after=beginning.position)
+
+    assert [m.id for batch in beginning.batches for m in batch.messages] == [last]
+    assert ([m.id for m in again.messages], again.reason) == ([last], None)
+    hub.close()
+
+
+def test_a_backlog_may_be_too_much():
+    """More bytes than one client may be sent are a reset."""
+    broker = MemoryBroker()
+    hub = Hub(Settings(url="memory://", max_replay=2000), broker, None)
+    for _ in range(3):
+        broker.publish("new", encode("x" * 900))
+    inbox = listen(hub, "new")
+    few, many = begin(hub, inbox, backlog=2), begin(hub, inbox, backlog=3)
+
+    assert [len(batch.messages) for batch in few.batches] == [2]
+    assert [b"too much" in batch.encode(Form(True)) for batch in many.batches] == [True]
+    assert many.position == many.floor
     hub.close()

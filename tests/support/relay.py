@@ -1,4 +1,4 @@
-"""A relay in front of Redis that loses answers: Redis carries a command out, nobody is told."""
+"""A relay in front of Redis, which loses answers or leads to another Redis after a failover."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ class Relay:
 
     def __init__(self, port: int) -> None:
         self._to = port
+        #: The connections of both sides.
+        self._passing: list[socket.socket] = []
         self.port = free_port()
         #: How many answers to lose, each with its connection, from now on.
         self.losing = 0
         #: Called before each of them is lost.
         self.meanwhile: Callable[[], object] = lambda: None
         self._listener = socket.create_server(("127.0.0.1", self.port))
-        self._sockets: list[socket.socket] = [self._listener]
 
     @property
     def url(self) -> str:
@@ -38,8 +39,19 @@ class Relay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for one in self._sockets:
+        _end(self._listener)
+        self.cut()
+
+    def cut(self) -> None:
+        """End all connections."""
+        passing, self._passing = self._passing, []
+        for one in passing:
             _end(one)
+
+    def lead_to(self, port: int) -> None:
+        """End all connections, and lead new ones to another port."""
+        self._to = port
+        self.cut()
 
     def _accept(self) -> None:
         while True:
@@ -47,8 +59,12 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self._to))
-            self._sockets += [client, server]
+            try:
+                server = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:
+                client.close()
+                continue
+            self._passing += [client, server]
             for source, target, loses in ((client, server, False), (server, client, True)):
                 arguments = (source, target, loses)
                 threading.Thread(target=self._pass, args=arguments, daemon=True).start()

@@ -1,0 +1,102 @@
+"""Redis servers that cannot do what the broker needs: the errors say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from flask_redis_events.broker.redis import RedisBroker
+from flask_redis_events.exceptions import BrokerError
+from flask_redis_events.wire.sse import encode
+from tests.support.factories import channels
+from tests.support.processes import ROOT, free_port
+from tests.support.servers import RedisServer
+from tests.support.waiting import wait_until
+
+
+def open_one(server: RedisServer, url: str = "") -> RedisBroker:
+    return RedisBroker(url or server.url, prefix="events:", history=10, history_ttl=300)
+
+
+def each_use(broker: RedisBroker) -> list[Callable[[], object]]:
+    return [
+        lambda: broker.publish("a", encode("x")),
+        lambda: broker.replay(channels("a", "b*"), last=1),
+        broker.open,
+    ]
+
+
+@pytest.mark.parametrize("slots", [False, True], ids=["down", "serving"])
+def test_a_node_of_a_cluster_is_named(tmp_path, slots):
+    """A node of a Redis Cluster is refused, with the setting that is wrong."""
+    arguments = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+    with RedisServer(tmp_path, arguments=arguments) as server:
+        client = server.client()
+        if slots:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            wait_until(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"))
+        broker = open_one(server)
+        text = "REDIS_EVENTS_URL leads to a node of a Redis Cluster"
+
+        for use in each_use(broker):
+            with pytest.raises(BrokerError, match=text):
+                use()
+        broker.close()
+
+
+@pytest.mark.redis(arguments=["--rename-command", "CLIENT", ""])
+def test_the_command_client_is_not_needed(own_redis_server):
+    """A server without the command CLIENT serves; only the connection has no name."""
+    broker = open_one(own_redis_server)
+    for use in each_use(broker):
+        use()
+    feed = broker.open()
+    feed.subscribe(channels("a"))
+    received: list[object] = []
+
+    assert wait_until(lambda: received.__iadd__(feed.read(0.1)))
+    feed.close()
+    broker.close()
+
+
+@pytest.mark.parametrize(
+    "own_redis_server",
+    [
+        pytest.param(name, marks=pytest.mark.redis(arguments=["--rename-command", name, "other"]))
+        for name in ("EVALSHA", "XADD")
+    ],
+    indirect=True,
+)
+def test_a_missing_command_is_named(own_redis_server):
+    """A command that was renamed is told, with what to do."""
+    broker = open_one(own_redis_server)
+
+    for use in each_use(broker):
+        with pytest.raises(BrokerError, match=r"must be Redis 6\.2 or later, and `rename-command`"):
+            use()
+    broker.close()
+
+
+def test_the_documented_rights_are_enough(own_redis_server):
+    """The ACL that docs/deploying.rst shows allows everything that the broker does."""
+    text = (ROOT / "docs" / "deploying.rst").read_text("utf-8")
+    [rule] = [line.split() for line in text.splitlines() if "ACL SETUSER" in line]
+    client = own_redis_server.client()
+    client.execute_command(*rule)
+    client.xadd("events:history:old", {"prev": "1-0", "frame": "data: x\n\n", "key": ""}, id="5-0")
+    url = own_redis_server.url.replace("redis://", "redis://events:secret@")
+    broker = open_one(own_redis_server, url)
+    for use in each_use(broker):
+        use()
+    for name in ("a", "old", *(f"c{number}" for number in range(1500))):
+        id = broker.publish(name, encode("x"))
+    client.zadd("events:channels", {"ancient": 5})
+    broker.publish("another", encode("x"))
+    client.delete("events:history:another", "events:last:another")
+    [witness] = broker.replay(channels("a"), last=1).messages
+    assert id is not None
+
+    assert broker.replay(channels("*"), after=witness.prev, witness=witness).messages
+    assert broker.note_fork(id, overtaken=True) > id
+    broker.close()

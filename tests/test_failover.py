@@ -1,0 +1,220 @@
+"""A replica that lacks the last events becomes the master: who missed any is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from flask_redis_events.broker import open_broker
+from flask_redis_events.broker.redis import RedisBroker
+from flask_redis_events.clients import Subscription
+from flask_redis_events.hub import Hub
+from flask_redis_events.settings import Settings
+from flask_redis_events.wire import Position
+from flask_redis_events.wire.sse import encode
+from tests.support.factories import channels, sent, went_live
+from tests.support.relay import Relay
+from tests.support.servers import RedisServer
+from tests.support.travel import TravellingRedis
+from tests.support.waiting import wait_until
+
+FORKED = b'event: reset\ndata: {"reason":"forked"}'
+
+
+class Pair:
+    """A master and its replica behind a relay, as behind a name that Sentinel resolves."""
+
+    def __init__(self, master: RedisServer, replica: RedisServer, relay: Relay) -> None:
+        self.master = master
+        self.replica = replica
+        self.relay = relay
+        self.hubs: list[Hub] = []
+        replica.client().replicaof("127.0.0.1", str(master.port))
+        wait_until(lambda: replica.client().info("replication")["master_link_status"] == "up", 20)
+
+    def hub(self) -> Hub:
+        """Return a new worker."""
+        settings = Settings(url=self.relay.url)
+        broker = open_broker(self.relay.url, prefix="events:", history=100, history_ttl=300)
+        self.hubs.append(Hub(settings, broker, None))
+        return self.hubs[-1]
+
+    def emit(self, server: RedisServer, channel: str, text: str) -> Position:
+        """Emit by another process."""
+        broker = RedisBroker(server.url, prefix="events:", history=100, history_ttl=300)
+        id = broker.publish(channel, encode(text))
+        broker.close()
+        assert id is not None
+        return id
+
+    def isolate(self) -> None:
+        """Let nothing more come to the replica."""
+        assert self.master.client().wait(1, 5000) == 1
+        self.replica.client().replicaof("NO", "ONE")
+
+    def fail_over(self) -> None:
+        """Lead everybody to the replica."""
+        self.relay.lead_to(self.replica.port)
+
+    @contextmanager
+    def away(self, hub: Hub) -> Iterator[None]:
+        """Keep a worker disconnected inside the block."""
+        connect, hub.broker.open = hub.broker.open, self._refuse  # type: ignore[method-assign]
+        assert hub._reader.feed
+        hub._reader.feed.close()
+        wait_until(lambda: not hub.connected)
+        try:
+            yield
+        finally:
+            hub.broker.open = connect  # type: ignore[method-assign]
+        wait_until(lambda: hub.connected, 10)
+
+    def _refuse(self):
+        raise ConnectionError("Away, for a test.")
+
+
+@pytest.fixture
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
+    (tmp_path / "replica").mkdir()
+    master = request.getfixturevalue(getattr(request, "param", "own_redis_server"))
+    with RedisServer(tmp_path / "replica") as replica, Relay(master.port) as relay:
+        pair = Pair(master, replica, relay)
+        yield pair
+        for hub in pair.hubs:
+            hub.close()
+            hub.broker.close()
+
+
+def join(hub: Hub, *names: str) -> Subscription:
+    subscription = Subscription(channels(*names), held=True)
+    hub.listen(subscription)
+    assert went_live(subscription)
+    subscription.start(subscription.floor)
+    return subscription
+
+
+def take(client: Subscription, text: str, timeout: float = 10) -> bytes:
+    """Return what a client is sent, up to a text."""
+    deadline = time.monotonic() + timeout
+    frames = b""
+    while text.encode() not in frames:
+        assert time.monotonic() < deadline, frames
+        frames += sent(client.take(0.1))
+    return frames
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["silent", "busy"])
+@pytest.mark.parametrize("before", [False, True], ids=["first", "second"])
+def test_the_loss_of_a_sparse_channels_event_is_told(pair, before, busy):
+    """A lost event is noticed, whether or not its channel has other events before and after."""
+    ahead = pair.hub()
+    client = join(ahead, "a")
+    cursor = ahead.broker.replay([]).clock
+    if before:
+        pair.emit(pair.master, "a", "old")
+    pair.isolate()
+    pair.emit(pair.master, "a", "lost")
+    take(client, "lost")
+    with pair.away(ahead):
+        pair.fail_over()
+        if busy:
+            pair.emit(pair.replica, "a", "new")
+    wait_until(lambda: ahead.metrics["forked"] == 1)
+    pair.emit(pair.replica, "a", "last")
+
+    # The client has had everything; whoever comes later misses an event.
+    assert FORKED not in take(client, "last")
+    snapshot = ahead.broker.replay(channels("a"), after=cursor)
+    assert snapshot.reason == "forked"
+    assert ahead.broker.replay(channels("a"), after=snapshot.clock).reason is None
+
+
+def test_nothing_is_told_if_nothing_was_lost(pair):
+    """After a failover to a complete replica no client is reset."""
+    hub = pair.hub()
+    client = join(hub, "a", "b*")
+    cursor = pair.emit(pair.master, "a", "one")
+    take(client, "one")
+    pair.isolate()
+    with pair.away(hub):
+        pair.fail_over()
+        pair.emit(pair.replica, "b1", "two")
+    pair.emit(pair.replica, "a", "three")
+
+    assert b"reset" not in take(client, "three")
+    assert hub.broker.replay(channels("a", "b*"), after=cursor).reason is None
+    assert hub.metrics["forked"] == 0
+
+
+def test_of_several_forks_the_latest_counts(pair):
+    """Workers that had come less far do not take the mark of another back."""
+    ahead, behind = pair.hub(), pair.hub()
+    first, second = join(ahead, "a"), join(behind, "a")
+    pair.isolate()
+    pair.emit(pair.master, "a", "one")
+    take(first, "one")
+    take(second, "one")
+    with pair.away(behind):
+        lost = pair.emit(pair.master, "a", "two")
+        take(first, "two")
+        between = Position(lost.ms, lost.seq - 1) if lost.seq else Position(lost.ms - 1)
+        pair.fail_over()
+        wait_until(lambda: ahead.metrics["forked"] == 1, 10)
+    pair.emit(pair.replica, "a", "three")
+
+    assert take(second, "three").count(FORKED) == 1
+    assert FORKED not in take(first, "three")
+    assert ahead.broker.replay(channels("a"), after=between).reason == "forked"
+    broker = ahead.broker
+    mark = broker.note_fork(Position(lost.ms + 10**6), overtaken=False)
+    assert broker.note_fork(lost, overtaken=False) == mark
+    assert pair.emit(pair.replica, "a", "four") > mark
+
+
+@pytest.mark.parametrize("pair", ["travelling_redis"], indirect=True)
+@pytest.mark.parametrize("busy", [False, True], ids=["silent", "busy"])
+def test_a_master_whose_clock_was_ahead(pair, busy):
+    """If the new master gives out ids that are not after those of the old one, all are reset."""
+    assert isinstance(pair.master, TravellingRedis)
+    pair.master.travel(4)
+    hub = pair.hub()
+    client = join(hub, "a")
+    pair.emit(pair.master, "a", "one")
+    take(client, "one")
+    pair.isolate()
+    lost = pair.emit(pair.master, "a", "lost")
+    take(client, "lost")
+    with pair.away(hub):
+        pair.fail_over()
+        if busy:
+            assert pair.emit(pair.replica, "a", "unseen") < lost
+    last = pair.emit(pair.replica, "a", "last")
+    frames = take(client, "last")
+
+    assert last > lost
+    assert frames.count(FORKED) == (1 if busy else 0)
+    # Another worker judges a client of this one alike.
+    reason = pair.hub().broker.replay(channels("a"), after=lost).reason
+    assert reason == ("forked" if busy else None)
+
+
+def test_data_that_were_replaced_are_told(pair):
+    """If other data are there, a position proves nothing, even if their clock is behind."""
+    hub = pair.hub()
+    client = join(hub, "a")
+    pair.emit(pair.master, "a", "one")
+    take(client, "one")
+    with pair.away(hub):
+        keys = list(pair.master.client().scan_iter("events:*"))
+        pair.emit(pair.master, "a", "never seen")
+        pair.master.client().delete(*keys)
+        pair.master.client().hset("events:meta", mapping={"layout": "2", "created": "5-0"})
+        pair.master.client().xadd("events:ids", {"": ""}, id="6-0")
+        pair.emit(pair.master, "b", "makes the index")
+    pair.emit(pair.master, "a", "two")
+
+    assert b"event: reset" in take(client, "two")
