@@ -93,14 +93,6 @@ def firefox(tmp_path: Path) -> Iterator[Firefox]:
     browser.quit()
 
 
-@pytest.fixture(params=["chromium", "webkit"])
-def browser(request: pytest.FixtureRequest) -> WebDriver:
-    """Open each of the browsers."""
-    if request.param == "chromium":
-        return request.getfixturevalue("browse")()
-    return request.getfixturevalue("webkit")
-
-
 @pytest.fixture
 def engines(browse: Browse, firefox: Firefox, webkit: WebDriver) -> dict[str, Browser]:
     """Open all of the browsers, to run side by side."""

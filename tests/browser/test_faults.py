@@ -94,7 +94,7 @@ FAULTS: list[tuple[Callable[[Run], None], bool]] = [
 @pytest.mark.timeout(300)
 @pytest.mark.redis(appendonly=True)
 def test_pages_lose_nothing(own_redis_server: RedisServer, engines: dict[str, Browser]):
-    """Each client gets each message once and in order, one `reset` where Redis is empty, the end."""
+    """Each client gets each message once and in order, a `reset` where Redis is empty, the end."""
     env = {"HISTORY_TTL": "600"}
     emitter = Emitter(own_redis_server.url, prefix=PREFIX, history_ttl=600)
     with starting(own_redis_server, PREFIX) as start:

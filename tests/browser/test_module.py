@@ -1,4 +1,4 @@
-"""The package's module in browsers: tabs, the back/forward cache, dead streams, tokens, elements."""
+"""The package's module in browsers: tabs, the back/forward cache, dead streams, tokens."""
 
 from __future__ import annotations
 
@@ -6,24 +6,19 @@ import functools
 import json
 import os
 import re
-import shutil
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
 from tests.e2e.conftest import App, starting
-from tests.support.npm import node_modules
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
 
 from .conftest import Browse, Browser
-
-__all__ = ["node_modules"]
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -91,7 +86,7 @@ def test_all_tabs_have_one_connection(app: App, browse: Browse):
 def test_identities_are_not_mixed(app: App, browse: Browse):
     """A page that was made for one user does not listen to the stream of another."""
     page = browse()
-    tabs = []
+    tabs: list[str] = []
     for user in ("ann", "bob"):
         if tabs:
             page.switch_to.new_window("tab")
@@ -142,7 +137,6 @@ def test_after_back_each_message_comes_once(
     wait_until(lambda: script(page, "got.at(-1)") == emitted - 1, 20)
     kept = script(page, "keptAt !== null")
     # A page that the browser did not keep is a new one, and begins now.
-    print(engine, identity, "kept", kept)
     assert script(page, "got") == list(range(0 if kept else 2, emitted))
     assert streams(app) == 1
 
@@ -277,42 +271,3 @@ def test_the_element(app: App, browse: Browse):
     wait_until(lambda: script(page, state) == "ended", 20)
     # `end` is the server's own, and does not bubble up to the document.
     assert script(page, "got") == [["message", {"a": 1}], ["message", 2]]
-
-
-def test_htmx_keeps_its_place(
-    redis_server: RedisServer,
-    prefix: str,
-    browse: Browse,
-    node_modules: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    """With the module as its source, htmx 2 misses nothing, even after it was refused, and ends."""
-    for file, name in {
-        "htmx.org/dist/htmx.min.js": "htmx-2.min.js",
-        "htmx-ext-sse/dist/sse.min.js": "htmx-ext-sse.min.js",
-    }.items():
-        shutil.copy(node_modules / file, tmp_path / name)
-    monkeypatch.setenv("TEST_STATIC", str(tmp_path))
-    text = "document.querySelector('ul').textContent"
-    with starting(redis_server, prefix) as start:
-        app = start(app="tests.support.apps.module:create_app()")
-        other = start(app="tests.support.apps.module:create_app()")
-        page = browse()
-        page.get(f"{app.url}/htmx/ticking/x")
-        wait_until(lambda: script(page, "window.isOpen"), 20)
-        other.emit("x", 1)
-        wait_until(lambda: script(page, text) == "1", 20)
-        app.server.terminate()
-        other.emit("x", 2)
-        app.server.start()
-        other.emit("x", 3)
-        wait_until(lambda: script(page, text) == "123", 20)
-        other.emit("x", False)
-        wait_until(lambda: app.subscribers("x") == 0, 20)
-        requests = app.server.access_log
-        ended = time.monotonic()
-        wait_until(lambda: time.monotonic() > ended + 3, 15)
-
-        assert script(page, text) == "123"
-        assert app.server.access_log == requests

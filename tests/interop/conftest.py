@@ -19,12 +19,13 @@ from flask_redis_events import Emitter
 from tests.browser.conftest import Browse, browse, programs
 from tests.e2e.conftest import App, starting
 from tests.support.apps.pages import CLIENTS
-from tests.support.processes import Process
+from tests.support.processes import ROOT, Process
 from tests.support.servers import RedisServer
 
 __all__ = ["browse"]
 
 HERE = Path(__file__).parent
+STATIC = ROOT / "flask_redis_events" / "static"
 
 #: The modules that run in Node; the others run in a browser.
 NODE = ("eventsource.js", "launchdarkly-eventsource.js")
@@ -49,7 +50,8 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the libraries, and bundle the documentation's modules for browsers."""
     node, npm = programs("node", "npm", packages="nodejs npm")
     directory = tmp_path_factory.mktemp("modules")
-    for path in [*CLIENTS.iterdir(), HERE / "package.json", HERE / "run.mjs"]:
+    ours = [HERE / name for name in ("package.json", "run.mjs", "frameworks.js")]
+    for path in [*CLIENTS.iterdir(), *ours]:
         shutil.copy(path, directory)
 
     def run(*command: str) -> None:
@@ -58,8 +60,9 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     run(npm, "install", "--ignore-scripts", "--no-audit", "--no-fund")
     browsers = [path.name for path in CLIENTS.glob("*.js") if path.name not in NODE]
-    esbuild = "node_modules/esbuild/bin/esbuild"
-    run(node, esbuild, *browsers, "--bundle", "--format=esm", "--outdir=static")
+    esbuild = [node, "node_modules/esbuild/bin/esbuild", "--bundle", "--format=esm"]
+    module = f"--alias:flask-redis-events={STATIC / 'redis-events.js'}"
+    run(*esbuild, *browsers, "frameworks.js", module, "--outdir=static")
     for file, name in HTMX.items():
         shutil.copy(directory / "node_modules" / file, directory / "static" / name)
     return directory

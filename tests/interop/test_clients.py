@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.timeout(180)
 
 #: Each client, and whether it comes back after a proxy's 502.
 KINDS = [
-    pytest.param("listen.js", True, id="listen"),
+    pytest.param("module.js", True, id="module"),
     pytest.param("fetch-event-source.js", True, id="fetch-event-source"),
     pytest.param("event-source-polyfill.js", False, id="event-source-polyfill"),
     pytest.param("reconnecting-eventsource.js", True, id="reconnecting-eventsource"),
@@ -133,9 +134,9 @@ def test_a_client_that_sets_headers_reconnects_across_origins(
         kill(app)
 
 
-@pytest.mark.parametrize("version", [2, 4])
+@pytest.mark.parametrize("version", ["2", "2-module", "4"])
 def test_htmx_swaps_each_event_once(
-    own_redis_server: RedisServer, app: App, emitter: Emitter, browse: Browse, version: int
+    own_redis_server: RedisServer, app: App, emitter: Emitter, browse: Browse, version: str
 ):
     """htmx swaps each event once and in order, loads the state at `reset`, and stops at `end`."""
     page = browse()
@@ -156,6 +157,12 @@ def test_htmx_swaps_each_event_once(
     emit_and_wait()
     kill(app)
     emit_and_wait()
+    if version == "2-module":
+        # With a source of its own, htmx comes back from here without its position.
+        app.server.terminate()
+        refuse_once(app.server.port, "/stream/cards")
+        app.server.start()
+        emit_and_wait()
     own_redis_server.restart()
     expected = "<li>all cards</li>"
     wait_until(lambda: cards() == expected, 30, cards)
@@ -164,6 +171,34 @@ def test_htmx_swaps_each_event_once(
     emitter.emit("cards", False)
     assert_it_is_over(app, "cards", "/stream/cards")
     assert cards() == expected
+
+
+def test_frameworks_show_each_order_once(app: App, emitter: Emitter, browse: Browse):
+    """React, Vue and Svelte load the orders, show those to come once, and stop with the page."""
+    for number in range(3):
+        emitter.emit("orders", number)
+    page = browse()
+    page.get(f"{app.url}/frameworks")
+
+    def shown() -> Any:
+        return page.execute_script("return window.shown?.()")
+
+    def all_show(count: int) -> bool:
+        return bool((now := shown()) and all(len(each[1]) >= count for each in now.values()))
+
+    # Each of them adds an order when it loads them.
+    wait_until(lambda: all_show(5), 30, lambda: f"{shown()}")
+    kill(app)
+    added = [f"more {number}" for number in range(3)]
+    for order in added:
+        emitter.emit("orders", order)
+    wait_until(lambda: all(each[1][-1] == added[-1] for each in shown().values()), 30)
+
+    for name, (state, orders) in shown().items():
+        assert state == "live", name
+        assert orders == [0, 1, 2, *range(3, len(orders) - 3), *added], name
+    page.execute_script("leave()")
+    wait_until(lambda: app.subscribers("orders") == 0, 20)
 
 
 def test_curl_prints_what_follows_an_id(app: App, emitter: Emitter):

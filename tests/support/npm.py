@@ -10,17 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = {
-    "esbuild": "0.25",
-    "typescript": "5.9",
-    "htmx.org": "2.0",
-    "htmx-ext-sse": "2.2",
-    "react": "19.2",
-    "react-dom": "19.2",
-    "@types/react": "19.2",
-    "svelte": "5",
-    "vue": "3.5",
-}
+PACKAGES = {"esbuild": "0.28.2", "typescript": "5.9"}
 
 
 def program(name: str) -> str:

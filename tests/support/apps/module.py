@@ -41,17 +41,6 @@ def create_app() -> Flask:
         """A page without JavaScript of its own, with an `<event-stream>`."""
         return page(ELEMENT)
 
-    @app.get("/htmx/<path:stream>")
-    def htmx(stream: str) -> Response:
-        """A page with htmx 2 and the module as its source."""
-        return page(HTMX)
-
-    @app.get("/position/<name>")
-    def position(name: str) -> Any:
-        """Return the state that the channel's events build on, and its position."""
-        events = streams.events.history(name)
-        return {"all": [event.data for event in events], "position": events[-1].id}
-
     @app.route("/ask/<name>", methods=["GET", "POST"])
     @streams.events.stream()
     def ask(name: str) -> Any:
@@ -83,7 +72,8 @@ HEAD = """<!doctype html><title>module</title>{{ events.importmap(nonce=nonce) }
 CLIENTS = """
 <script type="module" nonce="{{ nonce }}">
 import { subscribe } from "flask-redis-events";
-const url = (client) => location.pathname.replace("/clients/", "/everything/") + `?client=${client}`;
+const path = location.pathname.replace("/clients/", "/everything/");
+const url = (client) => `${path}?client=${client}`;
 const make = () => ({ got: [], resets: [], loads: [], readies: 0, state: "" });
 window.clients = { native: make(), module: make(), shared: make() };
 
@@ -108,7 +98,8 @@ for (const name of ["module", "shared"]) {
 MODULE = """
 <script type="module" nonce="{{ nonce }}">
 import { subscribe } from "flask-redis-events";
-window.got = []; window.resets = []; window.states = []; window.keptAt = null; window.token = "stale";
+window.got = []; window.resets = []; window.states = []; window.keptAt = null;
+window.token = "stale";
 addEventListener("pageshow", ({ persisted }) => { if (persisted) keptAt = performance.now(); });
 const { token: withToken, ...options } = {{ options|tojson }};
 if (withToken) Object.assign(options, {
@@ -132,16 +123,3 @@ for (const name of ["message", "card", "end"]) {
   document.addEventListener(name, ({ detail }) => got.push([name, detail]));
 }
 </script>"""
-
-HTMX = """
-<meta name="htmx-config" content='{"includeIndicatorStyles": false}'>
-<script src="/static/htmx-2.min.js" nonce="{{ nonce }}"></script>
-<script src="/static/htmx-ext-sse.min.js" nonce="{{ nonce }}"></script>
-<script type="module" nonce="{{ nonce }}">
-import { createEventSource } from "flask-redis-events";
-htmx.createEventSource = createEventSource;
-addEventListener("htmx:sseOpen", () => { window.isOpen = true; });
-</script>
-<main hx-ext="sse" sse-connect="{{ request.path.replace('/htmx', '') }}">
-<ul sse-swap="message" hx-swap="beforeend"></ul>
-</main>"""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, jsonify, render_template_string, request
 
 from . import streams
 
@@ -25,9 +25,8 @@ def create_app() -> Flask:
 
     @app.get("/listen")
     def listen() -> str:
-        """A page whose client is `?client=`, with the arguments `?stream=` and `?options=`."""
-        options = json.loads(request.args.get("options", "{}"))
-        return PAGE % (request.args["client"], json.dumps(request.args["stream"]), options)
+        """A page whose client is `?client=`, which listens to `?stream=`."""
+        return PAGE % (request.args["client"], json.dumps(request.args["stream"]))
 
     @app.get("/late/<name>")
     @streams.events.stream("{name}")
@@ -41,9 +40,9 @@ def create_app() -> Flask:
         """Stream all that is kept, until the message is false."""
         return lambda channel, message, event: message
 
-    @app.get("/cards/page/<int:version>")
-    def cards_page(version: int) -> str:
-        return (CLIENTS / f"htmx-{version}.html").read_text("utf-8")
+    @app.get("/cards/page/<version>")
+    def cards_page(version: str) -> str:
+        return render_template_string((CLIENTS / f"htmx-{version}.html").read_text("utf-8"))
 
     @app.get("/stream/cards")
     @streams.events.stream("cards", backlog=1000)
@@ -60,6 +59,10 @@ def create_app() -> Flask:
         """A page with a state and its changes, in functions of the page's own."""
         return ORDERS
 
+    @app.get("/orders/module")
+    def orders_with_the_module() -> str:
+        return render_template_string(MODULE_ORDERS)
+
     @app.get("/stream/orders")
     @streams.events.stream("orders")
     def changes() -> None:
@@ -71,6 +74,18 @@ def create_app() -> Flask:
         known = [event.data for event in streams.events.history("orders")]
         streams.events.emit("orders", len(known))
         return jsonify(known)
+
+    @app.get("/state/orders")
+    def state_of_orders() -> Any:
+        """Return the orders and their position; one more comes in when they have been read."""
+        position = streams.events.position()
+        known = [event.data for event in streams.events.history("orders")]
+        streams.events.emit("orders", len(known))
+        return {"orders": known, "position": position}
+
+    @app.get("/frameworks")
+    def frameworks() -> str:
+        return '<!doctype html><body><script type="module" src="/static/frameworks.js"></script>'
 
     @app.get("/elsewhere")
     def elsewhere() -> str:
@@ -97,16 +112,8 @@ def allow_origin(app: Flask) -> None:
 
 PAGE = """<!doctype html><title>listen</title><script type="module">
 import { listen } from "/static/%s";
-window.got = []; window.resets = []; window.opened = 0; window.ready = 0; window.keptAt = null;
-window.EventSource = class extends EventSource {
-  constructor(...given) {
-    super(...given);
-    opened += 1;
-    this.addEventListener("ready", () => ready += 1);
-  }
-};
-addEventListener("pageshow", (event) => { if (event.persisted) keptAt = performance.now(); });
-window.stop = listen(%s, (data) => got.push(data), (reason) => resets.push(reason), %s);
+window.got = []; window.resets = [];
+window.stop = listen(%s, (data) => got.push(data), (reason) => resets.push(reason));
 </script>"""
 
 ORDERS = """<!doctype html><title>state</title><script>
@@ -114,3 +121,10 @@ let shown = [];
 const showAll = (orders) => { shown = orders; };
 const show = (order) => { if (!shown.includes(order)) shown.push(order); };
 </script><script src="/static/state.js"></script>"""
+
+MODULE_ORDERS = """<!doctype html><title>state</title>{{ events.importmap() }}<script>
+let shown = [], hidden = [];
+const showAll = (orders) => { shown = orders; };
+const show = (order) => shown.push(order);
+const hide = (id) => hidden.push(id);
+</script><script type="module" src="/static/orders.js"></script>"""
