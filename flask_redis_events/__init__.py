@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from . import datastar, htmx, turbo
+from .asking import HistoricEvent
 from .async_emitter import AsyncEmitter
 from .channels import escape
-from .emitter import Emitter, HistoricEvent
+from .emitter import Emitter
 from .exceptions import (
     BrokerError,
     ChannelError,

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack
 
-from .emitter import Emitter, HistoricEvent
+from .asking import HistoricEvent
+from .emitter import Emitter
 from .outgoing import EmitOptions
 
 P = ParamSpec("P")

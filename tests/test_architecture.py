@@ -33,7 +33,7 @@ LADDER = [
     *("reader.tail", "reader.sequence", "reader.recovery", "reader.acknowledgements"),
     *("reader.reader", "reader.probe", "reader.replays", "reader"),
     *("workers.worker", "workers", "hub", "listener", "outgoing"),
-    *("later", "commits", "touches", "emitter", "async_emitter", "application", "module"),
+    *("later", "commits", "touches", "asking", "emitter", "async_emitter", "application", "module"),
     *("streams.callbacks", "streams.messages", "streams.resume", "streams.source"),
     *("streams.producer", "streams.pull", "streams.poll", "streams.group"),
     *("streams.opening", "streams.reauthorization", "streams.stream"),
