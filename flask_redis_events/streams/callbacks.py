@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from flask import Flask
 
-from .. import concurrency
+from .. import concurrency, endings
 from ..clients.outcomes import fingerprint_of
 from ..endings import Ending
 from ..hub import Hub
@@ -189,6 +189,10 @@ class Runner:
 
     def report_end(self, options: Options, ending: Ending, seconds: float) -> None:
         """Tell the application, and all who want to know, that the stream is over."""
+        if ending in endings.REFUSALS:
+            # It was never open.
+            self.finalize()
+            return
         if options.on_close is not None:
             self._call_in_vain(options.on_close, self.event, ending.reason)
         self.finalize()

@@ -57,7 +57,7 @@ class Poll(Producer):
     def seconds_left(self) -> float:
         return max(0.0, self._due - time.monotonic())
 
-    def work(self) -> bool:
+    def _work(self) -> bool:
         due = self.has_work
         try:
             # A client that does not read is not called for: its next value is as good as this one.

@@ -11,7 +11,7 @@ the inbox, where the overflow policy acts on them, as messages have ids and keys
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -22,7 +22,7 @@ from ..concurrency import TURN
 from ..endings import Ending
 from ..exceptions import SubscriptionClosed
 from ..hub import Hub
-from ..wire import Batch, Message, Position, control
+from ..wire import Batch, Message, Position, control, joined
 from ..wire.control import Loss
 from .callbacks import Runner, StreamEvent
 from .source import Source
@@ -36,7 +36,7 @@ PART = 64 * 1024
 class Producer(Source):
     """Application code that makes what its target is sent."""
 
-    __slots__ = ("_made", "_runner", "_scheduled")
+    __slots__ = ("_afterwards", "_made", "_runner", "_scheduled")
 
     def __init__(self, hub: Hub, runner: Runner, target: Any, inbox: Any) -> None:
         super().__init__(hub, target, inbox)
@@ -47,6 +47,8 @@ class Producer(Source):
         self._scheduled = False
         #: What was made, and is to be sent.
         self._made: list[Batch] = []
+        #: What is to be done after the application's code, while that works.
+        self._afterwards: list[Callable[[], None]] | None = None
 
     # -- what a stream asks of its source ----------------------------------------------------------
 
@@ -57,6 +59,16 @@ class Producer(Source):
 
     def client_closed(self, ending: Ending) -> None:
         self.inbox.close(ending)
+
+    def when_idle(self, do: Callable[[], None]) -> None:
+        afterwards = self._afterwards
+        if afterwards is None:
+            do()
+            return
+        afterwards.append(do)
+        if self._afterwards is None:
+            # Another thread has gone on meanwhile, and perhaps overlooked this.
+            _do(afterwards)
 
     # -- what the inbox tells its owner ------------------------------------------------------------
 
@@ -85,6 +97,19 @@ class Producer(Source):
 
     def work(self) -> bool:
         """Make a part of what there is to make; say whether it is to be sent."""
+        self._afterwards = []
+        try:
+            return self._work()
+        finally:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Do what the application's code has kept waiting."""
+        afterwards, self._afterwards = self._afterwards, None
+        if afterwards:
+            _do(afterwards)
+
+    def _work(self) -> bool:
         raise NotImplementedError
 
     def send(self) -> bool:
@@ -169,7 +194,7 @@ class Callback(Producer):
         waits = self._todo is not None or self.inbox.has_news
         return bool(waits and self.target.has_room)
 
-    def work(self) -> bool:
+    def _work(self) -> bool:
         made = False
         try:
             made = self._begun and self.target.closed is None and self.target.has_room
@@ -240,14 +265,8 @@ class Callback(Producer):
             self._todo = None
 
 
-def joined(made: list[Batch]) -> list[Batch]:
-    """Join neighbouring batches of messages; one alone shares its bytes with other clients."""
-    if len(made) < 2:
-        return made
-    result: list[Batch] = []
-    for messages, run in itertools.groupby(made, lambda batch: bool(batch.messages)):
-        batches = list(run)
-        if messages and len(batches) > 1:
-            batches = [Batch([message for batch in batches for message in batch.messages])]
-        result += batches
-    return result
+def _do(what: list[Callable[[], None]]) -> None:
+    """Do what nobody else does yet; not in this greenlet, as others wait for it to go on."""
+    with contextlib.suppress(IndexError):
+        while True:
+            concurrency.soon(what.pop())

@@ -65,6 +65,14 @@ class Pull(Producer):
     # -- the generator -----------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._afterwards = []
+        try:
+            self._call()
+        finally:
+            self._rest()
+
+    def _call(self) -> None:
+        """Call the function, and call it again if it fails."""
         messages = self._messages
         while self.target.closed is None:
             taken = messages.taken

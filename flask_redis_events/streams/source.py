@@ -6,7 +6,7 @@ stands between the messages and the client.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..channels import Channel
@@ -54,6 +54,10 @@ class Source(Owner):
 
     def client_drained(self) -> None:
         """Go on, as the client has taken all that waited for it; must not block."""
+
+    def when_idle(self, do: Callable[[], None]) -> None:
+        """Call a function once none of the application's code works for the source any more."""
+        do()
 
     def leave(self) -> None:
         """Give up the channels."""

@@ -11,6 +11,7 @@ request and no context.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Generator, Iterator
@@ -186,10 +187,8 @@ class Stream(Owner):
         if self._writer is not None and self.takeover is not None:
             self.takeover.report(seconds, self._writer.sent)
         ending = self.client.closed or endings.GONE
-        if ending in endings.REFUSALS:
-            self.runner.finalize()
-        else:
-            self.runner.report_end(self.options, ending, seconds)
+        report = functools.partial(self.runner.report_end, self.options, ending, seconds)
+        self.source.when_idle(report)
 
     def _release(self) -> None:
         self._over = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .batch import Batch, Form, framed
+from .batch import Batch, Form, framed, joined
 from .message import Message
 from .position import BEGINNING, NEVER, Position, newest
 from .sse import Decoder, Event, ServerSentEvent
@@ -18,5 +18,6 @@ __all__ = [
     "Position",
     "ServerSentEvent",
     "framed",
+    "joined",
     "newest",
 ]

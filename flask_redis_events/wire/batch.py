@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -76,6 +77,19 @@ class Batch:
             return self
         newer = [m for m in self.messages if m.id is None or m.id > position]
         return Batch(newer) if newer else None
+
+
+def joined(made: list[Batch]) -> list[Batch]:
+    """Join neighbouring batches of messages; one alone shares its bytes with other clients."""
+    if len(made) < 2:
+        return made
+    result: list[Batch] = []
+    for messages, run in itertools.groupby(made, lambda batch: bool(batch.messages)):
+        batches = list(run)
+        if messages and len(batches) > 1:
+            batches = [Batch([message for batch in batches for message in batch.messages])]
+        result += batches
+    return result
 
 
 def framed(data: bytes) -> bytes:

@@ -64,6 +64,22 @@ def test_leaving_is_noticed_at_once(
     assert app.state()["metrics"]["closed.gone"] == 1
 
 
+@pytest.mark.parametrize("server", ["gevent", "generator", "gthread"])
+@pytest.mark.parametrize("kind", ["callback", "pull"])
+def test_a_stream_is_closed_when_its_code_has_gone_on(start: Start, server: str, kind: str):
+    """`on_close` comes after the last call of its stream, also of one that waits meanwhile."""
+    app = start(server, env={"HEARTBEAT": "0.3"})
+    with app.ready(f"/patient/{kind}/x") as client:
+        app.emit("x", 1)
+        wait_until(lambda: app.state()["called"] == ["x"])
+        client.close()
+
+        wait_until(lambda: len(app.state()["closed"]) == 2)
+    assert app.state()["closed"] == ["x: went on", "x: gone"]
+    wait_until(lambda: app.state()["streams"] == 0)
+    assert app.state()["metrics"]["closed.gone"] == 1
+
+
 @LEAVE
 @pytest.mark.parametrize("kind", ["gevent_pywsgi", "gthread", "flask"])
 def test_leaving_is_noticed_by_heartbeats_elsewhere(

@@ -186,6 +186,29 @@ def add_callbacks(app: Flask) -> None:
             history="plain" not in request.args,
         )
 
+    @app.get("/patient/<kind>/<name>")
+    def patient(kind: str, name: str) -> Response:
+        """Stream by code that waits, and then says that it goes on."""
+
+        def on_close(event: StreamEvent, reason: str) -> None:
+            closed.append(f"{name}: {reason}")
+
+        def wait() -> str:
+            called.append(name)
+            time.sleep(0.5)
+            closed.append(f"{name}: went on")
+            return name
+
+        def on_message(channel: str, message: Any, event: StreamEvent) -> Any:
+            return wait()
+
+        def pull(messages: Messages) -> Iterator[Any]:
+            for _ in messages:
+                yield wait()
+
+        code: Any = pull if kind == "pull" else on_message
+        return redis_event(name, code, on_close=on_close)
+
     @app.get("/pull/<name>")
     @events.stream("{name}", heartbeat=0.3)
     def pull(name: str) -> Callable[[Messages], Iterator[Any]]:
