@@ -62,7 +62,7 @@ class SentinelTrio:
         """Keep new writes from the replica until the failover."""
         self.replica.pause()
         # The stopped process would later read data in its socket, so the connection is cut, too.
-        self.master.client().client_kill_filter(_type="replica")
+        self.master.client().client_kill_filter(_type="slave")
 
     def fail_over_to_what_lags(self) -> None:
         """Kill the master, and return when the replica, without those writes, has become it."""
