@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from .exceptions import SetupError
+
 #: Seconds for which work that others wait for may go on: one turn.
 TURN = 0.001
 
@@ -31,6 +33,15 @@ def patched() -> bool:
 
 #: Whether it is known to have, which it cannot take back.
 _patched = False
+
+
+def check_patches() -> None:
+    """Raise `SetupError` if gevent has patched another copy of `threading` than the one in use."""
+    if patched() and threading.get_ident is not sys.modules["gevent.thread"].get_ident:
+        raise SetupError(
+            "A package has loaded the module threading anew after gevent had patched it, as"
+            " `import ddtrace.auto` does: start gunicorn with ddtrace-run instead."
+        )
 
 
 def spawn(name: str, function: Callable[[], None]) -> threading.Thread:

@@ -12,6 +12,7 @@ from .application import Application
 from .attributes import Attributes
 from .broker import Broker
 from .channels import PRESENCE, Channel, Template, parse_all, written
+from .concurrency import check_patches
 from .emitter import Emitting
 from .exceptions import ChannelError, SetupError
 from .functions import check_plain
@@ -55,6 +56,7 @@ class RedisEvents(Emitting, Page, Attributes):
                 " URL goes into"
                 " app.config['REDIS_EVENTS_URL']."
             )
+        check_patches()
         if NAME in app.extensions:
             raise SetupError(
                 f"Flask-Redis-Events is initialised for {app.name!r} already: call init_app once."

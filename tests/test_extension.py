@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -32,6 +34,7 @@ from flask_redis_events import (
 )
 from flask_redis_events.listener import Listener
 from flask_redis_events.testing import hear, read_events
+from tests.support.processes import ROOT
 
 
 @pytest.fixture
@@ -95,6 +98,26 @@ def test_an_app_that_serves_already_is_left_as_it_was(app):
     with pytest.raises(AssertionError, match="already handled its first request"):
         RedisEvents(app)
     assert not [name for name in app.extensions if name.startswith("redis_events")]
+
+
+def test_a_module_that_was_loaded_anew_is_told():
+    """Where gevent has patched another copy of `threading` than ours, the error names the fix."""
+    program = """if True:
+        import sys
+        from gevent import monkey
+        monkey.patch_all()
+        for name in ("_thread", "threading"):
+            del sys.modules[name]
+        from flask import Flask
+        from flask_redis_events import RedisEvents
+        RedisEvents(Flask("app"))
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert "SetupError" in run.stderr
+    assert "start gunicorn with ddtrace-run" in run.stderr
 
 
 def test_use_before_init_app_is_an_error():

@@ -49,6 +49,12 @@ def connection_settings(url: str, client: Any) -> tuple[type[Any], dict[str, Any
     else:
         shown = without_password(repr(client))
         raise ConfigError(f"redis= takes a redis.Redis client, not {shown}.")
+    if connection_class.__module__.startswith("fakeredis"):
+        # Its connections read without a timeout, so that the reader would wait for ever.
+        raise ConfigError(
+            "redis= takes a client of a real Redis, not one of fakeredis: in tests, set"
+            " REDIS_EVENTS_URL to 'memory://'."
+        )
     settings = {name: value for name, value in given.items() if not name.startswith(_PRIVATE)}
     settings.update(
         # RESP2 carries the same bytes as RESP3, and redis-py parses it in less time.
