@@ -201,6 +201,30 @@ def test_frameworks_show_each_order_once(app: App, emitter: Emitter, browse: Bro
     wait_until(lambda: app.subscribers("orders") == 0, 20)
 
 
+def test_turbo_does_each_action_once(app: App, emitter: Emitter, browse: Browse):
+    """Turbo takes the module's source for its stream, which comes back where it was."""
+    page = browse()
+    page.get(f"{app.url}/board")
+    wait_until(lambda: app.subscribers("board") == 1, 20)
+    wait_until(lambda: int(app.state()["metrics"].get("handed_off", 0)) == 1, 20)
+
+    def cards() -> str:
+        return str(page.execute_script("return document.querySelector('ul').textContent"))
+
+    def emit(number: int) -> None:
+        card = f"<template><li>{number}</li></template>"
+        action = f'<turbo-stream action="append" target="cards">{card}</turbo-stream>'
+        emitter.emit_html("board", action)
+
+    emit(1)
+    wait_until(lambda: cards() == "1", 20)
+    kill(app)
+    emit(2)
+    emit(3)
+
+    wait_until(lambda: cards() == "123", 20, cards)
+
+
 def test_curl_prints_what_follows_an_id(app: App, emitter: Emitter):
     """curl prints the stream at once, from behind an id if it has one."""
     ids = [str(emitter.emit("x", number)) for number in range(3)]

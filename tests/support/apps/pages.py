@@ -83,6 +83,16 @@ def create_app() -> Flask:
         streams.events.emit("orders", len(known))
         return {"orders": known, "position": position}
 
+    @app.get("/stream/board")
+    @streams.events.stream("board")
+    def board() -> None:
+        """Stream what Turbo does with the board."""
+
+    @app.get("/board")
+    def board_page() -> str:
+        page = '<!doctype html><body><ul id="cards"></ul>'
+        return page + '<script type="module" src="/static/turbo.js"></script>'
+
     @app.get("/frameworks")
     def frameworks() -> str:
         return '<!doctype html><body><script type="module" src="/static/frameworks.js"></script>'

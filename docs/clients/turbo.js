@@ -1,0 +1,4 @@
+import { connectStreamSource } from "@hotwired/turbo";
+import { Source } from "flask-redis-events";
+
+connectStreamSource(new Source("/stream/board"));
