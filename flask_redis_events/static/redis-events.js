@@ -321,10 +321,13 @@ function serve() {
         // The stream began without a position, and a tab that has one came meanwhile.
         const late = name === "ready" && !before && isAfter(id, oldest());
         for (const tab of tabs) {
-          // Where the stream was opened further back for another tab, this one has had the block.
-          if ((late && tab.id) || isAfter(id, tab.floor) === false) continue;
-          tab.id = id ?? tab.id;
-          tab.port.postMessage({ block });
+          if (name === "ready") {
+            // It moves no tab back, and is told even one that has come so far.
+            if (!late || !tab.id) give(tab, { ...block, id: tab.id || id });
+          } else if (isAfter(id, tab.floor) !== false) {
+            give(tab, block);
+          }
+          // Else the stream was opened further back for another tab, and this one has had the block.
         }
         if (late) goBack();
       },
@@ -338,6 +341,11 @@ function serve() {
 
     const oldest = () =>
       [...tabs].reduce((found, { id }) => (!found || isAfter(found, id) ? id || found : found), "");
+
+    function give(tab, block) {
+      tab.id = block.id ?? tab.id;
+      tab.port.postMessage({ block });
+    }
 
     /** Open the stream where the last of its tabs is. */
     function goBack() {
@@ -354,7 +362,9 @@ function serve() {
         goBack();
       } else if (state[0] === "live") {
         const data = tab.id ? { id: tab.id } : {};
-        tab.port.postMessage({ block: { ...data, name: "ready", text: JSON.stringify(data) } });
+        give(tab, { ...data, name: "ready", text: JSON.stringify(data) });
+      } else {
+        connection.wake();
       }
     }
 

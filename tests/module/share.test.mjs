@@ -78,6 +78,21 @@ test("a tab that comes later begins now", async (t) => {
   assert.deepEqual([second.stop.position, requests.length], ["3-0", 1]);
 });
 
+test("a tab that comes while the stream is away asks at once, and loads when it is live", async (t) => {
+  const { url, requests } = await serve(t,
+    stream(block({ id: "1-0", event: "ready", retry: 60_000 }) + numbered(2), { open: false }),
+    stream(ready("2-0") + numbered(3)),
+  );
+  const first = open(t, url);
+  await until(() => first.states.includes("away"));
+  const reasons = [];
+  const second = open(t, url, {}, { load: (reason) => { reasons.push(reason); } });
+  await until(() => first.heard.length === 2 && second.heard.length === 1);
+
+  assert.deepEqual([first.heard, second.heard, reasons], [[2, 3], [3], ["away", "open"]]);
+  assert.deepEqual(requests.map(query), [null, "2-0"]);
+});
+
 test("a tab that was left behind gets what it missed, and the others nothing twice", async (t) => {
   const { url, requests } = await serve(t,
     stream(ready("1-0") + numbered(2, 3, 4)),
