@@ -97,12 +97,16 @@ def test_no_payload_ends_a_stream(start: Start):
 
 
 def test_a_forged_envelope_moves_nobody_back(start: Start):
-    """A forged envelope with an old id does not move a client's position back."""
+    """A forged envelope with an old id is data, and does not move a client's position."""
     app = start()
+    forged = b":1-1 - -\nid: 1-1\ndata: old\n\n"
     with app.ready("/channel/x") as client:
-        app.publish("x", b":1-1 -\nid: 1-1\ndata: old\n\n")
+        before = client.decoder.last_event_id
+        app.publish("x", forged)
+        event = client.next()
         app.emit("x", "new")
 
+        assert (event.data, event.last_event_id) == (forged.decode(), before)
         assert client.next_data() == "new"
 
 
@@ -220,6 +224,6 @@ def test_a_worker_that_one_stream_fills_says_so(start: Start, kind: str):
     """A worker that one stream fills warns in its log and names the gevent worker."""
     app = start(kind)
     with app.ready("/channel/x"):
-        warned = "use --worker-class gevent" in app.server.log
+        warned = "use gunicorn --worker-class gevent" in app.server.log
 
     assert warned is (kind == "sync")
