@@ -53,6 +53,10 @@ class AsyncEmitter:
         """Send many (channel, data) pairs in order; see `Emitter.emit_many`."""
         return await self._run(self._emitter.emit_many, list(events), persist=persist)
 
+    async def touch(self, channel: str) -> None:
+        """Let the pages on a channel load what they show; see `Emitter.touch`."""
+        await self._run(self._emitter.touch, channel)
+
     async def history(
         self, channel: str, *, after: str | None = None, limit: int = 100
     ) -> list[HistoricEvent]:

@@ -29,12 +29,13 @@ STATIC = ROOT / "flask_redis_events" / "static"
 
 #: The modules that run in Node; the others run in a browser.
 NODE = ("eventsource.js", "launchdarkly-eventsource.js")
-#: The files of htmx, and the names under which the documentation's pages load them.
-HTMX = {
+#: Files of the packages, and the names under which pages load them.
+FILES = {
     "htmx-2/dist/htmx.min.js": "htmx-2.min.js",
     "htmx-ext-sse/dist/sse.min.js": "htmx-ext-sse.min.js",
     "htmx-4/dist/htmx.min.js": "htmx-4.min.js",
     "htmx-4/dist/ext/hx-sse.min.js": "hx-sse.min.js",
+    "@hotwired/turbo/dist/turbo.es2017-umd.js": "turbo.js",
 }
 
 
@@ -63,7 +64,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     esbuild = [node, "node_modules/esbuild/bin/esbuild", "--bundle", "--format=esm"]
     module = f"--alias:flask-redis-events={STATIC / 'redis-events.js'}"
     run(*esbuild, *browsers, "frameworks.js", module, "--outdir=static")
-    for file, name in HTMX.items():
+    for file, name in FILES.items():
         shutil.copy(directory / "node_modules" / file, directory / "static" / name)
     return directory
 
