@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import greenlet
 from flask import Flask, request
 
 from flask_redis_events import Messages, RedisEvents
 from flask_redis_events.streams.callbacks import StreamEvent
 
+from .emitting import behind_sentinels
 from .ledger import skipped
 
 #: Seconds for which the generator gathers.  They exceed a heartbeat, so the audit shows whether a
 #: heartbeat moves a client's cursor past messages that the generator still holds.
 GATHER = 6.0
 
-events = RedisEvents()
+events = RedisEvents(redis=behind_sentinels(os.environ.get("TEST_SENTINELS", "")))
 
 
 def create_app() -> Flask:
@@ -45,16 +49,33 @@ def add_streams(app: Flask) -> None:
     def shared(name: str) -> Callable[..., Any]:
         return transform
 
+    @app.get("/backlog/<name>")
+    @events.stream("{name}", backlog=20)
+    def backlog(name: str) -> None:
+        """Send the last messages first."""
+
     @app.get("/pull/<name>")
     @events.stream("{name}")
     def pull(name: str) -> Callable[..., Any]:
         return gather
 
+    @app.get("/present/<name>")
+    @events.stream("{name}", identity=lambda: request.args.get("who"), presence="events")
+    def present(name: str) -> None:
+        """Stream to an identity, and tell who comes and goes."""
+
+    @app.get("/poll")
+    @events.poll(interval=0.05)
+    def poll() -> Callable[[], Any]:
+        return time.time
+
 
 def transform(channel: str, message: Any, event: StreamEvent) -> Any:
     """Skip some messages, and send two events for some others."""
-    if message is None or skipped(message["number"]):
-        return None  # transient messages of the audit have the value None
+    if not isinstance(message, dict):
+        return message  # transient messages of the audit have the value None, and others are forged
+    if skipped(message["number"]):
+        return None
     if message["number"] % 5 == 0:
         event.message(message["number"], event="part")
     return {**message, "made": True}
@@ -66,7 +87,7 @@ def gather(messages: Messages) -> Iterator[Any]:
     while True:
         taken = messages.taken
         message = messages.get(timeout=GATHER)
-        if message is not None:
+        if isinstance(message, dict):  # and not forged
             batch.append(message)
         if batch and (messages.taken == taken or len(batch) == 3):
             yield batch
@@ -85,3 +106,10 @@ def add_doors(app: Flask) -> None:
     @app.get("/state")
     def state() -> Any:
         return {"pid": os.getpid(), "metrics": events.hub.metrics.snapshot()}
+
+    @app.get("/held")
+    def held() -> Any:
+        gc.collect()
+        objects = gc.get_objects()
+        greenlets = sum(isinstance(one, greenlet.greenlet) for one in objects)
+        return {"streams": events.hub.streams, "objects": len(objects), "greenlets": greenlets}

@@ -15,37 +15,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import redis
-
 from flask_redis_events.wire import Position
-from flask_redis_events.wire import sse as wire
 from tests.support.processes import Process
-from tests.support.servers import Gunicorn, RedisServer
+from tests.support.servers import Gunicorn
 from tests.support.waiting import wait_until
 
-from .emitting import (
-    HISTORY,
-    HISTORY_TTL,
-    PREFIX,
-    Emitting,
-    EmittingOne,
-    Style,
-    arguments,
-    by_app,
-    by_emitter,
-    open_emitter,
-)
-from .faults import FAULTS, HEARTBEAT, Scene
-from .ledger import Kept, Ledger, Name, Record, reconcile
+from .emitting import Emitting, EmittingOne, Style, Where, arguments, by_app, by_emitter
+from .fate import Fate
+from .ledger import Ledger, Record, reconcile
 from .page import Page, ask
+from .scene import HEARTBEAT, Scene
+from .scribe import Scribe
 from .verdict import Verdict
+from .worlds import WORLDS
 
 Say = Callable[[str], None]
 
 SETTINGS = {
-    "PREFIX": json.dumps(PREFIX),
-    "HISTORY": str(HISTORY),
-    "HISTORY_TTL": str(HISTORY_TTL),
     "HEARTBEAT": str(HEARTBEAT),
     "RETRY": "0.3",
     "BUFFER": "300000",
@@ -67,6 +53,7 @@ class Plan:
     seconds: float = 300
     clients: int = 60
     channels: int = 20
+    world: str = "lasting"
     #: Emitting processes, with two threads each; two more threads emit through the application.
     processes: int = 2
     #: Emits a second, in each thread.
@@ -94,10 +81,10 @@ class Outcome:
 class Outside:
     """An emitting process, which can be frozen."""
 
-    def __init__(self, url: str, styles: Sequence[Style], directory: Path) -> None:
+    def __init__(self, where: Where, styles: Sequence[Style], directory: Path) -> None:
         self._path = directory / f"{styles[0].name}.json"
         log = directory / f"{styles[0].name}.log"
-        self._process = Process(arguments(url, styles, self._path), log, os.environ)
+        self._process = Process(arguments(where, styles, self._path), log, os.environ)
         self._process.start()
 
     def pause(self) -> None:
@@ -127,13 +114,25 @@ class Audit:
         self._chance = random.Random(plan.seed)
         self._names = [f"c{number}" for number in range(plan.channels)]
         self._metrics: dict[int, dict[str, int]] = {}
-        self.store = running.enter_context(RedisServer(directory, appendonly=True))
+        self.world = WORLDS[plan.world]
+        (directory / "store").mkdir()
+        self.store = self.world.open(directory / "store", running)
+        self.where = Where(
+            self.store.url,
+            self.world.history,
+            self.world.history_ttl,
+            self.world.silence_ttl,
+            self.store.sentinels,
+        )
         environ = {f"TEST_REDIS_EVENTS_{name}": value for name, value in SETTINGS.items()}
-        environ["TEST_REDIS_EVENTS_URL"] = self.store.url
         app = "tests.audit.app:create_app()"
         self.server = running.enter_context(
-            Gunicorn(app, workers=2, env=environ, config_text=CONFIG)
+            Gunicorn(app, workers=2, env=environ | self.where.environ, config_text=CONFIG)
         )
+        self.scribe = Scribe(self.store)
+        if not self.world.lasting:
+            running.callback(self.scribe.stop)
+            self.scribe.start()
         self.pages: list[Page] = []
         #: All pages, also those that were closed.
         self.every_page: list[Page] = []
@@ -141,10 +140,21 @@ class Audit:
             self._come()
         for page in self.pages:
             page.wait_for(lambda events: len(events) > 0, 30)
-        emitter = open_emitter(self.store.url)
+        emitter = self.where.emitter()
         running.callback(emitter.close)
         self._burster = Emitting(self._style("burst"), by_emitter(emitter)[0])
         self.emitting = list(self._emit(directory))
+        self.scene = Scene(
+            self._chance,
+            self.server,
+            self.store,
+            self.where,
+            self.pages,
+            self._come,
+            self._burster.emit,
+            self._names,
+            self.emitting,
+        )
 
     def _style(self, name: str) -> Style:
         return Style(name, self._names, self.plan.rate, self._chance.randrange(2**32))
@@ -152,7 +162,7 @@ class Audit:
     def _emit(self, directory: Path) -> Iterator[Emitting | Outside]:
         for number in range(self.plan.processes):
             styles = [self._style(f"process-{number}-{thread}") for thread in range(2)]
-            outside = Outside(self.store.url, styles, directory)
+            outside = Outside(self.where, styles, directory)
             self._running.callback(outside.stop)
             yield outside
         for number in range(2):
@@ -175,40 +185,35 @@ class Audit:
 
     def make_trouble(self) -> Counter[str]:
         """Cause faults in random order; every fault occurs before any is repeated."""
-        scene = Scene(
-            self._chance,
-            self.server,
-            self.store,
-            self.pages,
-            self._come,
-            self._burster.emit,
-            self._names,
-            self.emitting,
-        )
+        faults = self.world.faults
         done: Counter[str] = Counter()
         started = time.monotonic()
         waiting: list[Callable[[Scene], None]] = []
         while (passed := time.monotonic() - started) < self.plan.seconds:
             self._ask_for_metrics()
-            scene.wait(self._chance.uniform(0.1, 2))
-            waiting = waiting or self._chance.sample(FAULTS, len(FAULTS))
+            self.scene.wait(self._chance.uniform(0.1, 2))
+            waiting = waiting or self._chance.sample(faults, len(faults))
             fault = waiting.pop()
             had = sum(page.connections for page in self.every_page)
             self.say(f"{passed:5.0f} s  {had:6d} connections  {fault.__doc__}")
-            fault(scene)
+            fault(self.scene)
             done[str(fault.__doc__)] += 1
         return done
 
-    def settle(self) -> Ledger:
+    def settle(self) -> tuple[Ledger, Fate]:
         """Stop emitting, and let every page catch up; then wait for events that must not come."""
         self.say("settling …")
         for each in self.emitting:
             each.stop()
+        self._end_every_channel()
+        self.scribe.stop()
+        self.scribe.look()
         records = [record for each in self.emitting for record in each.records]
-        ledger = reconcile([*records, *self._burster.records], _kept(self.store.url))
+        records += [*self._burster.records, *self.scene.records]
+        ledger, fate = self._reconcile(records)
         deadline = time.monotonic() + 40
         for page in self.pages:
-            last = max(page.wanted(ledger), default=Position(0))
+            last = max((one.id for one in page.wanted(ledger, fate)), default=Position(0))
             with contextlib.suppress(AssertionError):
                 wait_until(
                     functools.partial(_has, page, last), max(0.0, deadline - time.monotonic())
@@ -218,13 +223,41 @@ class Audit:
             page.drop()
         _listen(HEARTBEAT * 3)
         self._ask_for_metrics()
-        return ledger
+        return self._reconcile(records)
 
-    def count(self, ledger: Ledger, faults: Counter[str]) -> Outcome:
+    def _end_every_channel(self) -> None:
+        """Emit last messages, so that each page has something to come to."""
+        self.scene.wait(1)
+        own = [name for page in self.pages if page.asked.alone for name in page.asked.channels]
+        for name in [*self._names, *own]:
+            # Callbacks skip one of three.
+            self._burster.emit([name] * 3)
+
+    def _reconcile(self, records: Sequence[Record]) -> tuple[Ledger, Fate]:
+        received = {kept for page in self.every_page for kept in page.received}
+        fate = Fate(
+            self.scribe.seen,
+            self.world.lasting,
+            self.scene.excuses,
+            self.scene.failovers,
+            # A heartbeat's id is older than the heartbeat.
+            self.world.silence_ttl - HEARTBEAT - 0.5,
+            received,
+        )
+        ledger = reconcile(
+            records,
+            self.scribe.seen,
+            received=received,
+            failovers=fate.failovers,
+            lasting=self.world.lasting,
+        )
+        return ledger, fate
+
+    def count(self, ledger: Ledger, fate: Fate, faults: Counter[str]) -> Outcome:
         """Judge every page, also those that were closed."""
         verdict = Verdict()
         for page in self.every_page:
-            page.judge(verdict, ledger)
+            page.judge(verdict, ledger, fate)
         metrics: Counter[str] = Counter()
         for each in self._metrics.values():
             metrics.update(each)
@@ -244,7 +277,7 @@ def run(plan: Plan, directory: Path, say: Say = lambda text: None) -> Outcome:
     with contextlib.ExitStack() as running:
         audit = Audit(plan, directory, say, running)
         faults = audit.make_trouble()
-        return audit.count(audit.settle(), faults)
+        return audit.count(*audit.settle(), faults)
 
 
 def _has(page: Page, last: Position) -> bool:
@@ -254,18 +287,3 @@ def _has(page: Page, last: Position) -> bool:
 def _listen(seconds: float) -> None:
     """Let time pass; a sleep, because no event is expected that a test could wait for."""
     time.sleep(seconds)
-
-
-def _kept(url: str) -> list[Kept]:
-    """Return all messages in Redis' histories."""
-    kept = []
-    with redis.Redis.from_url(url) as client:
-        for key in client.scan_iter(match=f"{PREFIX}history:*", count=1000):
-            for id, fields in client.xrange(key):
-                position = Position.parse(id)
-                value = json.loads(wire.decode(fields[b"frame"])[0].data)
-                assert position is not None
-                kept.append(
-                    Kept(position, Name(value["emitter"], value["number"], value["channel"]))
-                )
-    return kept

@@ -12,17 +12,19 @@ import random
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from redis.sentinel import Sentinel
+
 from flask_redis_events import BrokerError, Emitter
 
 from .ledger import Name, Record, data
 
-#: The settings of all emitters and of the application; with these no message is trimmed or expires.
-PREFIX, HISTORY, HISTORY_TTL = "audit:", 100_000, 3600.0
+PREFIX = "audit:"
 
 Message = tuple[str, dict[str, Any]]
 #: A function that sends messages and returns their ids; if it raises, all of them have failed.
@@ -76,11 +78,15 @@ class Emitting:
         """Emit a message on each of the channels, in one round trip."""
         numbered = enumerate(channels, len(self.records))
         names = [Name(self._style.name, number, channel) for number, channel in numbered]
+        began = time.time()
         try:
             ids = self._send([(name.channel, data(name, size)) for name in names])
         except FAILURES:
             ids = [None] * len(names)
-        self.records += [Record(*name, id) for name, id in zip(names, ids, strict=True)]
+        ended = time.time()
+        self.records += [
+            Record(*name, id, began, ended) for name, id in zip(names, ids, strict=True)
+        ]
 
     def _run(self) -> None:
         while not self._over.wait(self._chance.expovariate(self._style.rate)):
@@ -142,13 +148,53 @@ class EmittingOne(Emitting):
             super().emit([channel], size)
 
 
-def open_emitter(url: str) -> Emitter:
-    return Emitter(url, prefix=PREFIX, history=HISTORY, history_ttl=HISTORY_TTL)
+@dataclass
+class Where:
+    """The Redis that everybody uses, and how long it keeps what."""
+
+    url: str
+    history: int
+    history_ttl: float
+    silence_ttl: float
+    #: The addresses of Sentinels, as JSON, in the place of the URL; or "".
+    sentinels: str = ""
+
+    def emitter(self, url: str = "") -> Emitter:
+        return Emitter(
+            url or self.url,
+            prefix=PREFIX,
+            history=self.history,
+            history_ttl=self.history_ttl,
+            silence_ttl=self.silence_ttl,
+            redis=behind_sentinels(self.sentinels),
+        )
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The same for the application."""
+        settings = {
+            "URL": self.url,
+            "PREFIX": json.dumps(PREFIX),
+            "HISTORY": str(self.history),
+            "HISTORY_TTL": str(self.history_ttl),
+            "SILENCE_TTL": str(self.silence_ttl),
+        }
+        environ = {f"TEST_REDIS_EVENTS_{name}": value for name, value in settings.items()}
+        return {**environ, "TEST_SENTINELS": self.sentinels}
 
 
-def arguments(url: str, styles: Sequence[Style], path: Path) -> list[str]:
+def behind_sentinels(addresses: str) -> object:
+    """Return a client that asks Sentinels for the master, or None where there are none."""
+    if not addresses:
+        return None
+    sentinels = [tuple(address) for address in json.loads(addresses)]
+    return Sentinel(sentinels, socket_timeout=0.5).master_for("main", socket_timeout=1)
+
+
+def arguments(where: Where, styles: Sequence[Style], path: Path) -> list[str]:
     """Return the command of a process that emits in these styles and writes its records."""
-    given = {"url": url, "styles": [asdict(style) for style in styles], "path": str(path)}
+    each = [asdict(style) for style in styles]
+    given = {"where": asdict(where), "styles": each, "path": str(path)}
     return [sys.executable, "-X", "faulthandler", "-m", "tests.audit.emitting", json.dumps(given)]
 
 
@@ -161,7 +207,7 @@ def main(given: dict[str, Any]) -> None:
         faulthandler.dump_traceback_later(35)
 
     signal.signal(signal.SIGTERM, stop)
-    emitter = open_emitter(given["url"])
+    emitter = Where(**given["where"]).emitter()
     emitting = [Emitting(Style(**style), *by_emitter(emitter)) for style in given["styles"]]
     for each in emitting:
         each.start()

@@ -1,79 +1,17 @@
-"""The faults: each is a function of the scene, and undoes changes that must not last.
+"""What befalls the network and the processes: each fault is a function of the scene.
 
-Its docstring is its name in the table of the audit."""
+It undoes changes that must not last; its docstring is its name in the table of the audit.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import random
 import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable
 
-import redis
+from tests.support.relay import Relay
 
-from tests.support.servers import Gunicorn, RedisServer
-
-from .page import Page
-
-#: Seconds between the heartbeats of a stream.
-HEARTBEAT = 2.0
-
-
-class Pausable(Protocol):
-    """An emitter that can be paused."""
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-
-@dataclass
-class Scene:
-    """The parts of a run that faults may change."""
-
-    chance: random.Random
-    server: Gunicorn
-    store: RedisServer
-    #: Open pages; `come` opens one more.
-    pages: list[Page]
-    come: Callable[[], None]
-    #: Emits a message of a size in bytes on each of some channels, in one round trip.
-    emit: Callable[[Sequence[str], int], None]
-    channels: list[str]
-    emitting: Sequence[Pausable]
-    over: threading.Event = field(default_factory=threading.Event)
-
-    def signal_a_worker(self, number: signal.Signals) -> None:
-        pids = self.server.worker_pids()
-        if pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.chance.choice(pids), number)
-
-    def wait(self, seconds: float) -> None:
-        self.over.wait(seconds)
-
-    def burst(self, count: int, size: int, channels: Sequence[str]) -> None:
-        """Emit `count` messages of `size` bytes, one by one, on random ones of some channels."""
-        for _ in range(count):
-            self.emit([self.chance.choice(channels)], size)
-
-    def some_pages(self, share: float) -> list[Page]:
-        return self.chance.sample(self.pages, max(1, round(len(self.pages) * share)))
-
-    @contextlib.contextmanager
-    def silence(self) -> Iterator[None]:
-        """Pause all emitters; only the fault itself can emit inside the block."""
-        for each in self.emitting:
-            each.pause()
-        try:
-            yield
-        finally:
-            for each in self.emitting:
-                each.resume()
+from .ledger import FORGED
+from .scene import HEARTBEAT, Scene
 
 
 def kill_a_worker(scene: Scene) -> None:
@@ -101,12 +39,12 @@ def reload_in_a_storm(scene: Scene) -> None:
 
 def cut_pubsub(scene: Scene) -> None:
     """`CLIENT KILL TYPE pubsub`"""
-    scene.store.kill_pubsub()
+    scene.store.master.kill_pubsub()
 
 
 def cut_publishers(scene: Scene) -> None:
     """`CLIENT KILL TYPE normal`: the connections that publish"""
-    with redis.Redis.from_url(scene.store.url) as client:
+    with scene.client() as client:
         for _ in range(5):
             client.client_kill_filter(_type="normal", skipme=True)
             scene.wait(0.05)
@@ -114,29 +52,29 @@ def cut_publishers(scene: Scene) -> None:
 
 def freeze_redis(scene: Scene) -> None:
     """Redis frozen (SIGSTOP) for 3 seconds; sometimes a worker dies meanwhile"""
-    scene.store.pause()
+    scene.store.master.pause()
     try:
         scene.wait(1)
         if scene.chance.random() < 0.5:
             scene.signal_a_worker(scene.chance.choice([signal.SIGKILL, signal.SIGTERM]))
         scene.wait(2)
     finally:
-        scene.store.resume()
+        scene.store.master.resume()
 
 
 def restart_redis(scene: Scene) -> None:
     """Redis restarted, with its append-only file"""
-    scene.store.restart()
+    scene.store.master.restart()
 
 
 def crash_redis(scene: Scene) -> None:
     """Redis killed with `kill -9`, and restarted with its append-only file"""
-    scene.store.restart(signal.SIGKILL)
+    scene.store.master.restart(signal.SIGKILL)
 
 
 def tiny_output_buffer(scene: Scene) -> None:
     """a pub/sub output buffer of 64 KiB, and a burst of 1.2 MB"""
-    with redis.Redis.from_url(scene.store.url) as client:
+    with scene.client() as client:
         client.config_set("client-output-buffer-limit", "pubsub 65536 65536 1")
         scene.burst(15, 80_000, scene.channels)
         scene.wait(0.5)
@@ -195,7 +133,52 @@ def whisper(scene: Scene) -> None:
         scene.wait(HEARTBEAT * 1.5)
 
 
-FAULTS: list[Callable[[Scene], None]] = [
+def hop(scene: Scene) -> None:
+    """short connections, one after another"""
+    hopping = scene.some_pages(0.15)
+    for _ in range(12):
+        scene.wait(scene.chance.uniform(0.05, 0.4))
+        for page in hopping:
+            page.drop()
+
+
+def swallow_an_answer(scene: Scene) -> None:
+    """an answer to `emit` swallowed, with more events than a history has before the repetition"""
+    _swallow(scene, 1)
+
+
+def swallow_many_answers(scene: Scene) -> None:
+    """an answer to `emit_many` swallowed, with more events than a history has before it repeats"""
+    _swallow(scene, 5)
+
+
+def _swallow(scene: Scene, count: int) -> None:
+    channel = scene.chance.choice(scene.channels)
+    between = min(scene.where.history + 200, 500)
+    with Relay(scene.store.master.port) as relay, scene.emitting_by(relay.url) as emitting:
+        # The connection is made.
+        emitting.emit([channel])
+        relay.meanwhile = lambda: scene.emit([channel] * between, 10)
+        relay.losing = 1
+        emitting.emit([channel] * count)
+
+
+def forge(scene: Scene) -> None:
+    """PUBLISH by another program: data, envelopes with wrong stamps, copies of genuine payloads"""
+    with scene.client() as client, client.pubsub() as pubsub:
+        pubsub.psubscribe(f"{scene.prefix}c*")
+        for _ in range(5):
+            heard = pubsub.get_message(timeout=0.2)
+            if heard and heard["type"] == "pmessage":
+                client.publish(heard["channel"], heard["data"])
+            topic = scene.prefix + scene.chance.choice(scene.channels)
+            id = scene.chance.choice(["99999999999999-0", "1-0"])
+            client.publish(topic, FORGED)
+            client.publish(topic, f':{id} - {FORGED}\nid: {id}\ndata: "{FORGED}"\n\n')
+
+
+#: Redis loses nothing by these.
+HARMLESS: list[Callable[[Scene], None]] = [
     kill_a_worker,
     drain_a_worker,
     reload,
@@ -203,12 +186,16 @@ FAULTS: list[Callable[[Scene], None]] = [
     cut_pubsub,
     cut_publishers,
     freeze_redis,
-    restart_redis,
-    crash_redis,
     tiny_output_buffer,
     stall_clients,
     drop_clients,
     come_and_go,
     fall_silent,
     whisper,
+    hop,
+    forge,
 ]
+#: Redis loses nothing by these if it has an append-only file.
+RESTARTS: list[Callable[[Scene], None]] = [restart_redis, crash_redis]
+#: These need a way to Redis that does not change.
+SWALLOWED: list[Callable[[Scene], None]] = [swallow_an_answer, swallow_many_answers]

@@ -12,7 +12,8 @@ from flask_redis_events.wire import Position
 from flask_redis_events.wire.sse import Event
 from tests.support.sse_client import EventSource, SSEClient, StreamEnded
 
-from .ledger import Ledger, expand, shrink, skipped
+from .fate import Fate
+from .ledger import Emission, Kept, Ledger, expand, received, shrink, skipped
 from .verdict import Verdict, expected, judge
 
 #: Bytes that the kernel buffers for a page that does not read.
@@ -42,6 +43,9 @@ def ask(number: int, channels: Sequence[str], chance: random.Random) -> Asked:
         return Asked(f"/{kind}/{name}", (name,), skips=kind != "pull", gathers=kind == "pull")
     if number % 10 == 8:
         return _through([f"own-{number}"], alone=True)
+    if number % 10 == 3:
+        name = chance.choice(channels)
+        return Asked(f"/backlog/{name}", (name,))
     names = chance.sample(channels, chance.randint(1, min(6, len(channels))))
     if number % 10 == 4:
         names.append(chance.choice(["c1*", "c[0-4]", "c*"]))
@@ -63,10 +67,17 @@ class Page(EventSource):
         self.broken: str | None = None
         #: Whether the page was closed before the end of the run.
         self.left = False
-        #: The events and connections of the page, with Unix times.
+        #: When the page first asked for its stream; all times are Unix times.
+        self.asked_at = time.time()
+        #: When each event came.
+        self._times: list[float] = []
+        #: The events and connections of the page, with times.
         self._story: list[tuple[float, str]] = []
         self._reading = threading.Event()
         self._reading.set()
+        #: Whether the page has a network.
+        self._online = threading.Event()
+        self._online.set()
         super().__init__(url + asked.path)
 
     def stall(self) -> None:
@@ -76,6 +87,14 @@ class Page(EventSource):
     def resume(self) -> None:
         self._reading.set()
 
+    def go_away(self) -> None:
+        """Lose the network until `come_back`."""
+        self._online.clear()
+        self.drop()
+
+    def come_back(self) -> None:
+        self._online.set()
+
     def leave(self) -> None:
         """Close the page."""
         self.left = True
@@ -83,6 +102,7 @@ class Page(EventSource):
 
     def close(self) -> None:
         self.resume()
+        self.come_back()
         super().close()
 
     @property
@@ -90,36 +110,53 @@ class Page(EventSource):
         return Position.parse(self.last_event_id) or Position(0)
 
     @property
-    def began(self) -> Position | None:
-        """The id of the page's first `ready`."""
-        ready = next((event for event in self.events if event.event == "ready"), None)
-        return Position.parse(ready.last_event_id) if ready else None
+    def began(self) -> tuple[float, Position] | None:
+        """When the page's first `ready` came, and its id."""
+        for at, event in self._timed():
+            if event.event == "ready":
+                return at, Position.parse(event.last_event_id) or Position(0)
+        return None
 
-    def wanted(self, ledger: Ledger) -> list[Position]:
-        """Return the ids that the page must have received; up to its cursor if it left."""
-        truth = [
-            (id, name.channel)
-            for id, name in ledger.truth
-            if not (self.asked.skips and skipped(name.number))
+    @property
+    def received(self) -> list[Kept]:
+        return received(self.events)
+
+    def wanted(self, ledger: Ledger, fate: Fate) -> list[Emission]:
+        """Return the messages that the page must have received; up to its cursor if it left."""
+        if self.began is None:
+            return []
+        began_at, began = self.began
+        return [
+            emission
+            for emission in expected(ledger.truth, self.asked.channels)
+            if not (self.asked.skips and skipped(emission.kept.name.number))
+            and not (self.left and emission.id > self.cursor)
+            and (
+                emission.began > began_at or (emission.id > began and self._in_time(emission, fate))
+            )
         ]
-        ids = expected(truth, self.asked.channels, self.began or Position(2**60))
-        return [id for id in ids if id <= self.cursor] if self.left else ids
 
-    def judge(self, verdict: Verdict, ledger: Ledger) -> None:
+    def _in_time(self, emission: Emission, fate: Fate) -> bool:
+        """Say whether there was still a way to the page when it first asked for its stream."""
+        return max(emission.ended, fate.had_until(emission.kept)) >= self.asked_at
+
+    def judge(self, verdict: Verdict, ledger: Ledger, fate: Fate) -> None:
         """Compare the page's events with the ledger, and count the differences."""
         refused = self.broken or (self.status if self.status != 200 else None)
         if refused or (self.began is None and not self.left):
             verdict.stopped += 1
             verdict.note("stopped", self.name, [refused])
-        had = expand(self.events, ledger.positions, gathered=self.asked.gathers)
+        had = expand(self._timed(), ledger.positions, gathered=self.asked.gathers)
         name = f"{self.name} (closed early)" if self.left else self.name
-        lost = judge(verdict, name, had, self.wanted(ledger))
-        if lost:
-            verdict.tell(self._around(lost[0]))
+        faults = judge(verdict, name, had, self.wanted(ledger, fate), fate)
+        if faults:
+            verdict.tell(self._around(faults[0]))
 
-    def _around(self, lost: Position) -> list[str]:
-        """Return the page's story around a lost message, whose id is a time of Redis' clock."""
-        at = lost.ms / 1000
+    def _timed(self) -> list[tuple[float, Event]]:
+        return list(zip(self._times, self.events, strict=False))
+
+    def _around(self, at: float) -> list[str]:
+        """Return the page's story around a moment."""
         return [f"{when:.3f} {what}" for when, what in self._story if abs(when - at) < STORY]
 
     def _note(self, what: str) -> None:
@@ -132,6 +169,9 @@ class Page(EventSource):
             self.broken = repr(error)
 
     def _connect(self) -> SSEClient:
+        self._online.wait()
+        if self.stopped:
+            raise StreamEnded("The page was closed while it was away.")
         self._note(f"asks for what follows {self.last_event_id or 'now'}")
         client = SSEClient(
             self._url, None, self.last_event_id, timeout=10, receive_buffer=RECEIVE_BUFFER
@@ -154,5 +194,7 @@ class Page(EventSource):
 
     def _take(self, client: SSEClient, events: list[Event]) -> None:
         for event in events:
-            self._note(f"has {event.event} {event.last_event_id}")
+            told = event.data if event.event == "reset" else ""
+            self._note(f"has {event.event} {event.last_event_id} {told}")
+        self._times += [time.time()] * len(events)
         super()._take(client, [shrink(event) for event in events])

@@ -2,26 +2,57 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from flask_redis_events.wire import Position
-from flask_redis_events.wire.sse import Event
-from tests.audit.verdict import Verdict, expected, judge
+from tests.audit.fate import Excuse, Fate
+from tests.audit.ledger import Emission, Had, Kept, Name
+from tests.audit.verdict import LATE, Verdict, expected, judge
 
-TRUTH = [(Position(number), f"c{number % 3}") for number in range(1, 10)]
+SOUND = ("deliveries", "details")
 
 
-def had(*numbers: int, control: str = "") -> list[Event]:
-    events = [Event("message", "1", f"{number}-0") for number in numbers]
-    return [*events, Event(control, "{}", "")] if control else events
+def emission(number: int) -> Emission:
+    """Return the message that is emitted in this second, and has it as its id."""
+    name = Name("e", number, f"c{number % 3}")
+    return Emission(Kept(Position(number), name), number, number)
+
+
+def had(*items: int | str) -> list[Had]:
+    """Return events: a message for a number, a heartbeat for "~4", a reset for a reason.
+
+    Each comes in the second of its id; a reset comes in that of the event before it.
+    """
+    events: list[Had] = []
+    for item in items:
+        at = events[-1].at if events else 0.0
+        if isinstance(item, int):
+            events.append(Had(item, "message", Position(item), emission(item).kept.name))
+        elif item.startswith("~"):
+            events.append(Had(max(at, int(item[1:])), "heartbeat", Position(int(item[1:]))))
+        else:
+            events.append(Had(at, "reset", None, data=json.dumps({"reason": item})))
+    return events
+
+
+def counts(events: list[Had], fate: Fate) -> dict[str, Any]:
+    """Judge a client that should have received the messages 4, 6, 7 and 9."""
+    verdict = Verdict()
+    judge(verdict, "client", events, [emission(number) for number in (4, 6, 7, 9)], fate)
+    values = {name: value for name, value in vars(verdict).items() if name not in SOUND and value}
+    assert verdict.clean == (not values.keys() - {"told", "unseen", "true_resets", "excused"})
+    return values
 
 
 def test_what_is_expected():
-    """All messages on a client's channels and patterns after its beginning are expected."""
-    numbers = [id.ms for id in expected(TRUTH, ["c0", "c1"], Position(3))]
+    """All messages on a client's channels and patterns are expected."""
+    truth = [emission(number) for number in range(1, 10)]
 
-    assert numbers == [4, 6, 7, 9]
-    assert [id.ms for id in expected(TRUTH, ["c*"], Position(7))] == [8, 9]
+    assert [each.id.ms for each in expected(truth, ["c0", "c1"])] == [1, 3, 4, 6, 7, 9]
+    assert [each.id.ms for each in expected(truth, ["c*"])] == list(range(1, 10))
 
 
 @pytest.mark.parametrize(
@@ -33,18 +64,82 @@ def test_what_is_expected():
         (had(4, 6, 6, 7, 9), {"repeated": 1}),
         (had(4, 7, 6, 9), {"out_of_order": 1}),
         (had(4, 5, 6, 7, 9), {"strangers": 1}),
-        (had(4, 6, 7, 9, control="reset"), {"resets": 1}),
-        (had(4, 6, 7, 9, control="heartbeat"), {}),
+        (had(4, 6, 7, 9, "trimmed"), {"false_resets": 1}),
+        (had(4, 6, "~7", 7, 9), {}),
+        (had(4, 6, 7, "~6", 9), {"cursor_back": 1}),
+        (had(4, 6, "~7", "trimmed", 9), {"told": 1, "false_resets": 1}),
     ],
 )
-def test_each_fault_is_counted(events, faults):
+def test_each_fault_is_counted(events: list[Had], faults: dict[str, Any]):
     """Each fault is counted once, and no other fault with it."""
-    verdict = Verdict()
-    judge(verdict, "client", events, [Position(n) for n in (4, 6, 7, 9)])
-    counts = {
-        name: getattr(verdict, name)
-        for name in ("lost", "repeated", "out_of_order", "strangers", "resets")
-    }
+    assert counts(events, Fate()) == faults
 
-    assert {name: count for name, count in counts.items() if count} == faults
-    assert verdict.clean == (not faults)
+
+#: When Redis lost the message 7.
+GONE = 8.0
+
+
+@pytest.mark.parametrize(
+    "events, found",
+    [
+        (had(4, 6, "~8", "trimmed", 9), {"told": 1, "true_resets": 1}),
+        # While Redis still had it, it could have been delivered.
+        (had(4, 6, "~7", "trimmed", 9), {"told": 1, "false_resets": 1}),
+        # A reset before the message was emitted tells of something else.
+        (had(4, 6, "trimmed", 9), {"lost": 1, "false_resets": 1}),
+        (had(4, 6, "~9", "trimmed", 9, "trimmed"), {"told": 1, "true_resets": 2}),
+        (had(4, 6, 9, f"~{int(10 + LATE)}", "x"), {"lost": 1, "false_resets": 1}),
+    ],
+)
+def test_a_reset_is_true_if_redis_had_lost_what_was_missed(
+    events: list[Had], found: dict[str, Any]
+):
+    """It tells of a message that was emitted before it, and that Redis had lost by then."""
+    seen = {emission(number).kept: 100.0 for number in (4, 6, 9)}
+    fate = Fate({**seen, emission(7).kept: GONE}, lasting=False)
+
+    assert counts(events, fate) == found
+
+
+@pytest.mark.parametrize(
+    "reason, mark, found",
+    [
+        ("evicted", 7, {"excused": {"evicted": 1}}),
+        # The client had come further than what Redis lost.
+        ("evicted", 6, {"false_resets": 1}),
+        ("flushed", 7, {"false_resets": 1}),
+    ],
+)
+def test_a_reset_is_excused_by_its_reason_and_its_moment(
+    reason: str, mark: int, found: dict[str, Any]
+):
+    """Only clients that had not come to the mark may be told, and only of that reason."""
+    fate = Fate(lasting=False, excuses=[Excuse(reason, 5.0, Position(mark))])
+
+    assert counts(had(4, 6, "evicted", 7, 9), fate) == found
+
+
+@pytest.mark.parametrize("silence, found", [(3.0, "excused"), (4.0, "false_resets")])
+def test_silence_is_proven_for_its_time_only(silence: float, found: str):
+    """A client that was away for longer may be told that something has expired."""
+    events = had(4, 6, 7, 9)
+    reset = Had(12.5, "reset", None, data='{"reason":"expired"}')
+
+    assert found in counts([*events, reset], Fate(lasting=False, silence=silence))
+
+
+@pytest.mark.parametrize("received, found", [((), "unseen"), ((emission(7).kept,), "lost")])
+def test_a_failover_may_lose_what_nobody_had(received: tuple[Kept, ...], found: str):
+    """A message that no client had, and that a failover lost, cannot be told of."""
+    fate = Fate(lasting=False, failovers=[(6.5, 8.5)], received=received)
+
+    assert counts(had(4, 6, 9), fate) == {found: 1}
+
+
+@pytest.mark.parametrize("reason, found", [("forked", {}), ("trimmed", {"out_of_order": 1})])
+def test_ids_may_begin_anew_after_a_failover(reason: str, found: dict[str, Any]):
+    """Order is that of ids between resets which say that Redis' clock is another one."""
+    fate = Fate(lasting=False, excuses=[Excuse(reason, 0.0, Position(100))])
+    found = {**found, "excused": {reason: 1}}
+
+    assert counts(had(4, 9, reason, 6, 7), fate) == found

@@ -1,15 +1,25 @@
-"""Compares the events that a client should have received with those it received.  Pure."""
+"""Compares the messages that a client should have received with those it received.  Pure."""
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 from flask_redis_events.channels import Channel, matches
-from flask_redis_events.wire import Position
-from flask_redis_events.wire.sse import Event
+from flask_redis_events.wire import BEGINNING, Position
+
+from .fate import Fate
+from .ledger import Emission, Had, Kept
+
+#: Seconds after a client has passed a lost message in which it must have been told: what a worker
+#: takes that learns of a failover from another one.
+LATE = 10.0
+#: After these, ids may begin anew.
+ANEW = {"flushed", "rolled back", "forked"}
 
 
 @dataclass
@@ -17,6 +27,17 @@ class Verdict:
     """Counts over all clients; `details` shows the first of each kind."""
 
     deliveries: int = 0
+    #: Not received, and Redis had lost it: the client got a `reset`.
+    told: int = 0
+    #: Not received, because a failover lost it, and no worker can have known that it existed.
+    unseen: int = 0
+    #: Resets of clients that missed something which Redis had lost.
+    true_resets: int = 0
+    #: Resets of clients that missed nothing, where nobody could know that, by reason.
+    excused: Counter[str] = field(default_factory=Counter)
+    #: Data of other programs, which are not the package's.
+    forged: int = 0
+    #: Not received, and nobody told the client.
     lost: int = 0
     repeated: int = 0
     out_of_order: int = 0
@@ -26,18 +47,16 @@ class Verdict:
     damaged: int = 0
     #: Control frames with an older id than the client had, so that a resume would repeat messages.
     cursor_back: int = 0
-    resets: int = 0
+    #: Resets that a perfect observer would not have sent.
+    false_resets: int = 0
     #: Streams that were refused, ended for good, or never began.
     stopped: int = 0
     details: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
-        return not any(
-            getattr(self, each.name)
-            for each in fields(self)
-            if each.name not in ("deliveries", "details")
-        )
+        sound = ("deliveries", "told", "unseen", "true_resets", "excused", "forged", "details")
+        return not any(getattr(self, each.name) for each in fields(self) if each.name not in sound)
 
     def note(self, kind: str, name: str, ids: Sequence[object]) -> None:
         if ids and len(self.details) < 20:
@@ -45,14 +64,12 @@ class Verdict:
 
     def tell(self, story: Sequence[str]) -> None:
         """Add the story of a client that lost a message to the details, up to a limit."""
-        if len(self.details) < 20:
+        if len(self.details) < 40:
             self.details += [f"  {line}" for line in story]
 
 
-def expected(
-    truth: Iterable[tuple[Position, str]], asked: Sequence[str], after: Position
-) -> list[Position]:
-    """Return the ids of all messages on the channels after a position, in order."""
+def expected(truth: Iterable[Emission], asked: Sequence[str]) -> list[Emission]:
+    """Return all messages on some channels and patterns, in order."""
     heard = [Channel.parse(name) for name in asked]
 
     def hears(name: str) -> bool:
@@ -61,43 +78,107 @@ def expected(
             for channel in heard
         )
 
-    return sorted(id for id, name in truth if id > after and hears(name))
+    return sorted(emission for emission in truth if hears(emission.kept.name.channel))
 
 
 def judge(
-    verdict: Verdict,
-    name: str,
-    events: Sequence[Event],
-    wanted: Sequence[Position],
-) -> list[Position]:
-    """Count the differences between expected and received messages; return the lost ids."""
-    had = [Position.parse(e.last_event_id) for e in events if e.event == "message"]
-    got = [id for id in had if id is not None]
+    verdict: Verdict, name: str, events: Sequence[Had], wanted: Sequence[Emission], fate: Fate
+) -> list[float]:
+    """Count the differences between expected and received messages; return when they happened."""
+    got = [
+        Kept(had.id, had.name) for had in events if had.kind == "message" and had.id and had.name
+    ]
     seen = set(got)
-    lost = [id for id in wanted if id not in seen]
+    missed = [emission for emission in wanted if emission.kept not in seen]
+    silent, true = _untold(missed, events, fate)
+    unseen = [emission for emission in silent if fate.may_be_unseen(emission)]
+    lost = [emission for emission in silent if emission not in unseen]
+    false = {index for index, had in enumerate(events) if had.kind == "reset"} - true
+    excused = {index for index in false if _excused(index, events, fate)}
+    wrong = [events[index] for index in sorted(false - excused)]
     found: dict[str, Sequence[object]] = {
         "lost": lost,
-        "repeated": [id for id, count in Counter(got).items() for _ in range(count - 1)],
-        "out_of_order": [later for earlier, later in pairwise(got) if later < earlier],
-        "strangers": sorted(seen - set(wanted)),
-        "damaged": [event.data for event in events if event.event == "damaged"],
-        "cursor_back": _back(events),
-        "resets": [event.data for event in events if event.event == "reset"],
+        "repeated": [one for one, count in Counter(got).items() for _ in range(count - 1)],
+        "out_of_order": list(_disorder(events)),
+        "strangers": sorted(seen - {emission.kept for emission in wanted}),
+        "damaged": [had.data for had in events if had.kind == "damaged"],
+        "cursor_back": list(_back(events)),
+        "false_resets": wrong,
     }
     verdict.deliveries += len(got)
+    verdict.told += len(missed) - len(silent)
+    verdict.unseen += len(unseen)
+    verdict.true_resets += len(true)
+    verdict.excused.update(_reason(events[index]) for index in excused)
+    verdict.forged += sum(had.kind == "forged" for had in events)
     for kind, ids in found.items():
         setattr(verdict, kind, getattr(verdict, kind) + len(ids))
         verdict.note(kind.replace("_", " "), name, ids)
-    return lost
+    return [*(emission.ended for emission in lost), *(had.at for had in wrong)]
 
 
-def _back(events: Sequence[Event]) -> list[Position]:
-    """Return the ids of control frames that are older than an id that came before them."""
-    placed = [(event.event, Position.parse(event.last_event_id)) for event in events]
-    known = [(kind, id) for kind, id in placed if id is not None]
-    furthest = accumulate((id for _, id in known), max)
-    return [
-        id
-        for (kind, id), most in zip(known, furthest, strict=True)
-        if id < most and kind not in ("message", "damaged")
-    ]
+def _reason(reset: Had) -> str:
+    return str(json.loads(reset.data)["reason"])
+
+
+def _untold(
+    missed: Sequence[Emission], events: Sequence[Had], fate: Fate
+) -> tuple[list[Emission], set[int]]:
+    """Return the missed messages of which no reset tells, and which resets are true."""
+    times = [had.at for had in events]
+    resets = [(index, had) for index, had in enumerate(events) if had.kind == "reset"]
+    silent: list[Emission] = []
+    true: set[int] = set()
+    for emission in missed:
+        start = bisect_left(times, emission.began)
+        passed = next(
+            (had.at for had in events[start:] if had.id is not None and had.id >= emission.id),
+            float("inf"),
+        )
+        telling = [one for one in resets if one[0] >= start and one[1].at <= passed + LATE]
+        if not telling:
+            silent.append(emission)
+        gone_at = fate.had_until(emission.kept)
+        true.update(index for index, had in telling if gone_at <= had.at)
+    return silent, true
+
+
+def _excused(number: int, events: Sequence[Had], fate: Fate) -> bool:
+    reset = events[number]
+    cursor, cursor_at = BEGINNING, 0.0
+    for had in events[:number]:
+        # Except for the first, a stream's `ready` repeats the id with which the client came.
+        if had.id is not None and (had.kind != "ready" or cursor == BEGINNING):
+            cursor, cursor_at = had.id, had.at
+    return fate.excuses_reset(_reason(reset), reset.at, cursor, cursor_at)
+
+
+def _runs(events: Sequence[Had]) -> Iterator[list[Had]]:
+    """Yield the events with ids between resets after which ids may begin anew."""
+    run: list[Had] = []
+    for had in events:
+        if had.kind == "reset" and _reason(had) in ANEW:
+            # The `ready` of this connection comes before its reset.
+            first = [run.pop()] if run and run[-1].kind == "ready" else []
+            yield run
+            run = first
+        elif had.id is not None:
+            run.append(had)
+    yield run
+
+
+def _disorder(events: Sequence[Had]) -> Iterator[Position | None]:
+    for run in _runs(events):
+        messages = [had.id or BEGINNING for had in run if had.kind == "message"]
+        yield from (later for earlier, later in pairwise(messages) if later < earlier)
+
+
+def _back(events: Sequence[Had]) -> Iterator[Position]:
+    """Yield the ids of control frames that are older than an id that came before them."""
+    for run in _runs(events):
+        most = BEGINNING
+        for had in run:
+            id = had.id or BEGINNING
+            if id < most and had.kind not in ("message", "damaged"):
+                yield id
+            most = max(most, id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -9,13 +10,29 @@ import pytest
 
 from tests.audit.__main__ import table
 from tests.audit.audit import Plan, run
+from tests.audit.soak import soak
+from tests.audit.worlds import WORLDS
+from tests.support.travel import TravellingRedis
 
 
 @pytest.mark.timeout(240)
-def test_nothing_is_lost_repeated_or_out_of_order(tmp_path: Path):
-    """Every message arrives once and in order through kills, cuts, restarts and silence."""
+@pytest.mark.parametrize("world", WORLDS)
+def test_nothing_is_lost_in_silence_repeated_or_out_of_order(world: str, tmp_path: Path):
+    """Every message arrives once and in order, or Redis had lost it and the client was told."""
+    if world == "losing" and (missing := TravellingRedis.missing()):
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
     seed = random.randrange(10**6)
-    outcome = run(Plan(seed, seconds=25, clients=50), tmp_path)
+    outcome = run(Plan(seed, seconds=25, clients=50, world=world), tmp_path)
 
-    assert outcome.clean, f"python -m tests.audit --seed {seed}\n{table(outcome)}"
+    command = f"python -m tests.audit --world {world} --seed {seed}"
+    assert outcome.clean, f"{command}\n{table(outcome)}"
     assert outcome.verdict.deliveries > 1000
+
+
+@pytest.mark.timeout(240)
+def test_streams_that_have_left_leave_nothing_behind(tmp_path: Path):
+    """Neither memory, objects, greenlets, descriptors nor keys grow with the streams."""
+    result = soak(3000, tmp_path, parts=6, seed=random.randrange(10**6))
+
+    assert result.streams == 3000
+    assert result.level, "\n".join(map(str, result.samples))

@@ -70,6 +70,17 @@ class SentinelTrio:
         self.replica.resume()
         self.fail_over()
 
+    def take_back(self) -> None:
+        """Start the server that was lost as the replica of the new master."""
+        self.master, self.replica = self.replica, self.master
+        self.replica.start()
+        client = self.replica.client()
+        client.replicaof("127.0.0.1", str(self.master.port))
+        wait_until(lambda: client.info("replication")["master_link_status"] == "up", 20)
+        for port in self.ports:
+            with redis.Redis(port=port) as sentinel:
+                wait_until(lambda: _leads(sentinel, self.master.port, self.replica.port), 60)
+
     def __enter__(self) -> Self:
         try:
             self._start()
@@ -100,7 +111,9 @@ class SentinelTrio:
     def _redis(self, name: str, *arguments: str) -> RedisServer:
         directory = self._directory / name
         directory.mkdir()
-        server = RedisServer(directory, arguments=arguments)
+        # By default a master waits for further replicas before it sends its data.
+        quick = ("--repl-diskless-sync-delay", "0")
+        server = RedisServer(directory, arguments=[*quick, *arguments])
         return self._cleanup.enter_context(server)
 
     def _sentinel(self, number: int) -> None:
@@ -129,6 +142,14 @@ def _answers(client: redis.Redis) -> bool:
         return bool(client.ping())
     except redis.RedisError:
         return False
+
+
+def _leads(sentinel: redis.Redis, master: int, replica: int) -> bool:
+    """Say whether a sentinel leads to the master, and would fail over to the replica."""
+    state: Any = sentinel.sentinel_master(NAME)
+    replicas = [each for each in sentinel.sentinel_slaves(NAME) if each["port"] == replica]
+    ready = [each for each in replicas if each["master-link-status"] == "ok"]
+    return state["port"] == master and bool(ready) and not ready[0]["is_sdown"]
 
 
 def _sees_all(sentinel: redis.Redis) -> bool:

@@ -1,0 +1,72 @@
+"""What a perfect observer knows: until when Redis had each message, and why it may tell of more.
+
+A `reset` is true if the client has missed a message that Redis had lost by then.  Any other is a
+false one.  Some of these cannot be avoided, because Redis has lost what would have shown that the
+client missed nothing; `docs/reliability.rst` lists them, and an `Excuse` names the moment of each.
+Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from flask_redis_events.wire import Position
+
+#: From and until, as Unix times.
+Window = tuple[float, float]
+
+
+class Excuse(NamedTuple):
+    """Redis lost what proves that a client missed nothing: one that had not come to `mark`."""
+
+    reason: str
+    at: float
+    mark: Position
+
+
+@dataclass
+class Fate:
+    """What became of the messages on Redis.  Keys are messages under their ids."""
+
+    #: Until when Redis had a message for certain, as a Unix time; in a lasting world for ever.
+    seen: Mapping[Any, float] = field(default_factory=dict)
+    lasting: bool = True
+    excuses: list[Excuse] = field(default_factory=list)
+    #: When a master was cut off from its replica, and when the replica was the master.
+    failovers: list[Window] = field(default_factory=list)
+    #: Seconds for which silence is proven.
+    silence: float = math.inf
+    #: Messages that some client received.
+    received: Collection[Any] = ()
+
+    def had_until(self, kept: Any) -> float:
+        return math.inf if self.lasting else self.seen.get(kept, 0.0)
+
+    def may_be_unseen(self, emission: Any) -> bool:
+        """Say whether a failover lost the message before any client showed that it existed."""
+        if emission.kept in self.received:
+            return False
+        window = (emission.began, emission.ended)
+        return any(
+            overlaps(window, [failover]) and self.had_until(emission.kept) <= failover[1]
+            for failover in self.failovers
+        )
+
+    def excuses_reset(self, reason: str, at: float, cursor: Position, cursor_at: float) -> bool:
+        """Say whether a reset that is not true could not be avoided.
+
+        `cursor` is the id that the client had, since `cursor_at`.
+        """
+        if reason == "expired" and at - cursor_at > self.silence:
+            return True
+        return any(
+            excuse.reason == reason and excuse.at <= at and cursor < excuse.mark
+            for excuse in self.excuses
+        )
+
+
+def overlaps(one: Window, others: Collection[Window]) -> bool:
+    return any(one[0] <= until and since <= one[1] for since, until in others)

@@ -1,0 +1,133 @@
+"""The Redis of each world: a lasting one, a pair that fails over, or a pair behind Sentinels."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import redis
+
+from tests.support.relay import Relay
+from tests.support.sentinel import SentinelTrio
+from tests.support.servers import RedisServer
+from tests.support.travel import TravellingRedis
+from tests.support.waiting import wait_until
+
+
+class Store(Protocol):
+    """What everybody connects to."""
+
+    #: What clients, emitters and workers are given.
+    url: str
+    sentinels: str
+
+    @property
+    def master(self) -> RedisServer: ...
+
+    def replicated(self) -> None:
+        """Wait until a failover would lose nothing."""
+
+    def failing_over(self) -> contextlib.AbstractContextManager[None]:
+        """Keep what happens inside the block from the replica, which then becomes the master."""
+
+
+class Lasting:
+    """One Redis with an append-only file."""
+
+    sentinels = ""
+
+    def __init__(self, directory: Path, running: contextlib.ExitStack) -> None:
+        self.master = running.enter_context(RedisServer(directory, appendonly=True))
+        self.url = self.master.url
+
+    def replicated(self) -> None: ...
+
+    def failing_over(self) -> contextlib.AbstractContextManager[None]:
+        raise NotImplementedError("It has no replica.")
+
+
+class Pair:
+    """A master and a replica behind one address; a clock of its own for each."""
+
+    sentinels = ""
+
+    def __init__(self, directory: Path, running: contextlib.ExitStack) -> None:
+        servers = []
+        for name in ("one", "two"):
+            (directory / name).mkdir()
+            servers.append(running.enter_context(TravellingRedis(directory / name)))
+        self.master, self._replica = servers
+        self._relay = running.enter_context(Relay(self.master.port))
+        self.url = self._relay.url
+        self._attach()
+
+    def replicated(self) -> None:
+        with redis.Redis.from_url(self.master.url) as client:
+            wait_until(lambda: _follows(client), 20)
+
+    @contextlib.contextmanager
+    def failing_over(self) -> Iterator[None]:
+        self.replicated()
+        with redis.Redis.from_url(self._replica.url) as client:
+            client.replicaof("NO", "ONE")
+        yield
+        self.master, self._replica = self._replica, self.master
+        self._relay.lead_to(self.master.port)
+        self._replica.travel(-self._replica.travelled)
+        self._attach()
+
+    def restart_empty(self) -> None:
+        """Restart the master without its data."""
+        self.master.restart(signal.SIGKILL)
+        self._attach()
+
+    def _attach(self) -> None:
+        with redis.Redis.from_url(self.master.url) as client:
+            # By default a master waits for further replicas before it sends its data.
+            client.config_set("repl-diskless-sync-delay", 0)
+        with redis.Redis.from_url(self._replica.url) as client:
+            client.replicaof("127.0.0.1", str(self.master.port))
+        self.replicated()
+
+
+class Watched:
+    """A master and a replica, and three Sentinels that lead to the master."""
+
+    def __init__(self, directory: Path, running: contextlib.ExitStack) -> None:
+        self._trio = running.enter_context(SentinelTrio(directory))
+        self.sentinels = json.dumps(self._trio.addresses)
+        self.url = self.master.url
+
+    @property
+    def master(self) -> RedisServer:
+        return self._trio.master
+
+    def replicated(self) -> None:
+        with redis.Redis.from_url(self.master.url) as client:
+            wait_until(lambda: _follows(client), 20)
+
+    @contextlib.contextmanager
+    def failing_over(self) -> Iterator[None]:
+        self.replicated()
+        self._trio.hold_replica_back()
+        yield
+        self._trio.fail_over_to_what_lags()
+        self._trio.take_back()
+
+
+def _follows(client: redis.Redis) -> bool:
+    """Say whether a replica has all that the master has at this moment."""
+    state = client.info("replication")
+    if not state["connected_slaves"] or state["slave0"]["state"] != "online":
+        return False
+    return bool(client.wait(1, 100)) if _writes(client) else False
+
+
+def _writes(client: redis.Redis) -> bool:
+    # WAIT counts what this connection wrote.
+    return bool(client.set("replicated", time.time_ns()))
