@@ -223,7 +223,8 @@ class RedisBroker:
     def _begin(self) -> None:
         """Make the clock if there is none; refuse to mix layouts."""
         keys = [self._key(name) for name in ("ids", "meta", "channels", "clock")]
-        given = [LAYOUT, self._spans.grain, new_word()]
+        # After a loss the word goes on, so that workers need not ask for another one.
+        given = [LAYOUT, self._spans.grain, self._stamps.word or new_word()]
         found, self._stamps.word = self._commands.run("begin", keys, given)
         if found.decode() != LAYOUT:
             raise BrokerError(

@@ -118,17 +118,41 @@ def test_a_forged_envelope_is_data(deployment, name, stamp):
     assert deployment.hub.metrics["refilled.gap"] == 0
 
 
-def test_a_redis_that_lost_its_data_has_another_word(own_redis_server):
-    """Events after a FLUSHALL are stamped with a new word, which the worker learns."""
+def test_the_word_outlives_redis_data(own_redis_server):
+    """Events after a FLUSHALL have the same word, so a worker need not ask for another one.
+
+    It asks at most once a second; events of another word would be data until then.
+    """
+    deployment = Deployment(own_redis_server)
+    other = open_broker(
+        own_redis_server.url, prefix=deployment.prefix, history=10, history_ttl=60.0
+    )
+    other.publish("a", encode('"before"'))
+    deployment.forge("a", f":1-0 - -\n{frame('1-0').decode()}".encode())
+    deployment.got(deployment.clients["a",], 2)
+    for _ in range(3):
+        own_redis_server.client().flushall()
+        id = other.publish("a", encode('"after"'))
+        # A `reset`, and the event.
+        events = deployment.got(deployment.clients["a",], 2)
+
+        assert (events[-1].data, events[-1].last_event_id) == ('"after"', str(id))
+    other.close()
+    deployment.close()
+
+
+def test_a_redis_that_lost_its_data_may_have_another_word(own_redis_server):
+    """If a process that is new makes the first event after a FLUSHALL, the worker asks it."""
     deployment = Deployment(own_redis_server)
     deployment.emit("a", '"before"')
+    deployment.got(deployment.clients["a",], 1)
     own_redis_server.client().flushall()
-    deployment.emit("a", '"after"')
-    client = deployment.clients["a",]
-    events = deployment.got(client, 2)
+    emitter = Emitter(own_redis_server.url, prefix=deployment.prefix)
+    id = emitter.emit("a", "after")
+    events = deployment.got(deployment.clients["a",], 2)
 
-    assert [event.data for event in events][-1] == '"after"'
-    assert events[-1].last_event_id == str(deployment.ids[-1])
+    assert (events[-1].data, events[-1].last_event_id) == ('"after"', id)
+    emitter.close()
     deployment.close()
 
 
