@@ -13,9 +13,13 @@ from .exceptions import (
     ConfigError,
     FieldError,
     RedisEventsError,
+    RunActive,
+    RunLost,
+    RunTooLarge,
     SetupError,
 )
 from .extension import RedisEvents, emit, redis_event, server_event
+from .runs import Run
 from .streams.callbacks import StreamEvent
 from .streams.messages import Messages
 from .wire import Position, ServerSentEvent
@@ -34,6 +38,10 @@ __all__ = [
     "Position",
     "RedisEvents",
     "RedisEventsError",
+    "Run",
+    "RunActive",
+    "RunLost",
+    "RunTooLarge",
     "ServerSentEvent",
     "SetupError",
     "StreamEvent",

@@ -66,6 +66,10 @@ class Asking:
         """
         return self.broker.people.present(name(channel))
 
+    def run_status(self, channel: str) -> str:
+        """Return "pending", "running", "finished", "failed", "stopped" or "lost"."""
+        return self.broker.runs.look(name(channel)).state or "pending"
+
     def clients(self) -> dict[str, int]:
         """Return all identities that have streams, with their numbers, over all workers."""
         return self.broker.people.present(EVERYWHERE)

@@ -86,6 +86,14 @@ class AsyncEmitter:
         call = self._emitter.disconnect
         await self._run(call, identity=identity, channel=channel, for_good=for_good)
 
+    async def request_stop(self, channel: str) -> bool:
+        """Ask the run on a channel to stop; see `Emitter.request_stop`."""
+        return await self._run(self._emitter.request_stop, channel)
+
+    async def run_status(self, channel: str) -> str:
+        """Return what has become of a run; see `Emitter.run_status`."""
+        return await self._run(self._emitter.run_status, channel)
+
     async def close(self) -> None:
         """Wait for the calls under way, and close the connections; the emitter is over."""
         await asyncio.to_thread(self._threads.shutdown)

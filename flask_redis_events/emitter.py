@@ -18,6 +18,7 @@ from .exceptions import ConfigError, FieldError
 from .later import Sender
 from .outgoing import EmitOptions, name, outgoing, pair
 from .reports import Metrics, Reports
+from .runs import MAX_BYTES, Run
 from .settings import Settings
 from .touches import Touches
 from .wire import ServerSentEvent, sse
@@ -129,6 +130,28 @@ class Emitting(Asking):
     def _outgoing(self, channel: str, data: Any, **options: Any) -> Outgoing:
         default, limit = self._default, self._max_event
         return outgoing(channel, data, default=default, max_event=limit, **options)
+
+    def run(
+        self, channel: str, *, ttl: float = 3600.0, lease: float = 30.0, max_bytes: int = MAX_BYTES
+    ) -> Run:
+        """Produce a run on a channel: `with events.run("answer:42") as run: run.send("text")`.
+
+        Its log is kept for `ttl` seconds after its end.  If this process dies, the run is `lost`
+        `lease` seconds later.  Entering raises `RunActive` while another producer has the run.
+        """
+        return Run(
+            self.broker,
+            name(channel),
+            ttl=ttl,
+            lease=lease,
+            max_bytes=max_bytes,
+            encode=self._outgoing,
+            default=self._default,
+        )
+
+    def request_stop(self, channel: str) -> bool:
+        """Ask the run on a channel to stop, also one that has not begun; False if it is over."""
+        return self.broker.runs.request_stop(name(channel))
 
     def disconnect(
         self, *, identity: str | None = None, channel: str | None = None, for_good: bool = True

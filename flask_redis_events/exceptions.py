@@ -31,6 +31,18 @@ class BrokerError(RedisEventsError):
     """Redis could not be reached, or refused a command; the cause is chained."""
 
 
+class RunActive(RedisEventsError):
+    """A run on this channel is under way, and has a producer."""
+
+
+class RunLost(RedisEventsError):
+    """A run is not its producer's any more: the lease had lapsed, or Redis has lost its data."""
+
+
+class RunTooLarge(RedisEventsError):
+    """A run would have more bytes than its `max_bytes`."""
+
+
 class SubscriptionClosed(RedisEventsError):
     """A subscription is closed, and all messages that it had accepted have been taken."""
 

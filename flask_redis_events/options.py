@@ -10,7 +10,7 @@ import functools
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from . import settings
 from .concurrency import jitter
@@ -29,7 +29,10 @@ class StreamOptions(TypedDict, total=False):
     #: False sends events without ids, so that a reconnecting client gets no missed messages.
     history: bool
     #: How many of the channels' last messages a client gets when it connects for the first time.
-    backlog: int
+    #: "all": the channel has runs, and a client gets all of the newest one, to its end.
+    backlog: int | Literal["all"]
+    #: "ai-sdk" sends what clients of Vercel's AI SDK read; it needs backlog="all".
+    format: Literal["ai-sdk"] | None
     #: Action when the client's buffer is full: close, drop or latest.
     overflow: str | None
     #: True runs the callback once for each message in a worker, and sends the result to all clients
@@ -76,7 +79,8 @@ class Options:
     buffer: int
     overflow: str
     history: bool = True
-    backlog: int = 0
+    backlog: int | Literal["all"] = 0
+    format: str | None = None
     on_open: Callable[..., Any] | None = None
     on_close: Callable[..., Any] | None = None
     interval: float = 1.0
@@ -112,6 +116,20 @@ def presence(name: str, value: object) -> bool | str:
     raise ConfigError(f'{name} must be True, False or "events", not {value!r}.')
 
 
+def backlog(name: str, value: object) -> int | str:
+    if value == "all":
+        return "all"
+    if isinstance(value, str):
+        raise ConfigError(f'{name} must be a number of messages or "all", not {value!r}.')
+    return settings.count(name, value)
+
+
+def maybe_format(name: str, value: object) -> str | None:
+    if value is None or value == "ai-sdk":
+        return value
+    raise ConfigError(f'{name} must be "ai-sdk" or None, not {value!r}.')
+
+
 def maybe_overflow(name: str, value: object) -> str | None:
     return None if value is None else settings.overflow(name, value)
 
@@ -120,7 +138,8 @@ _CHECKS: dict[str, Callable[[str, object], Any]] = {
     "heartbeat": settings.maybe_seconds,
     "max_age": settings.maybe_seconds,
     "history": flag,
-    "backlog": settings.count,
+    "backlog": backlog,
+    "format": maybe_format,
     "overflow": maybe_overflow,
     "on_open": maybe_function,
     "on_close": maybe_function,
@@ -147,6 +166,10 @@ def check(
     checked = {name: _CHECKS[name](name, value) for name, value in given.items()}
     if checked.get("presence") and checked.get("identity") is None:
         raise ConfigError("presence= needs identity=, a function that says who the client is.")
+    if checked.get("backlog") == "all" and (checked.get("shared") or not checked.get("history", 1)):
+        raise ConfigError('backlog="all" works without shared=, and not with history=False.')
+    if checked.get("format") and checked.get("backlog") != "all":
+        raise ConfigError('format="ai-sdk" needs backlog="all": it streams a run.')
     return {
         name: value for name, value in checked.items() if value is not None or name == "max_age"
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from ..channels import Channel
@@ -121,6 +121,60 @@ class People(Protocol):
         """Return how many streams each identity has on a channel; 0 in its time of grace."""
 
 
+class Standing(NamedTuple):
+    """What a producer learns of its run with each call.
+
+    The state is `lost` if the run is not the producer's any more, and `active` if another one has
+    it.
+    """
+
+    state: str
+    #: Whether somebody wants the run to stop.
+    stop: bool
+
+
+class Log(NamedTuple):
+    """The newest run on a channel; without one, the state is ''."""
+
+    state: str = ""
+    #: All its messages are after this.
+    started: Position | None = None
+    #: Its marker.
+    ended: Position | None = None
+
+
+class Runs(Protocol):
+    """Runs and their producers.  Every method may raise `BrokerError`."""
+
+    def begin(self, channel: str, token: str, *, ttl: float, lease: float) -> Standing:
+        """Begin a run whose producer is `token`, with an empty log; `ttl`, `lease` in seconds."""
+
+    def write(
+        self,
+        channel: str,
+        token: str,
+        number: int,
+        messages: Sequence[Outgoing],
+        *,
+        state: str = "",
+        ttl: float,
+        lease: float,
+    ) -> Standing:
+        """Add messages, end the run with a state if one is given, and renew the lease, all at once.
+
+        A number that is not greater than the last one repeats a write, and adds nothing.
+        """
+
+    def request_stop(self, channel: str) -> bool:
+        """Ask the run to stop, also one that has not begun; False if it is over."""
+
+    def look(self, channel: str) -> Log:
+        """Return what is known of the newest run, after a look at its lease."""
+
+    def sweep(self) -> None:
+        """End the runs as `lost` whose leases have lapsed, each once."""
+
+
 class Broker(Protocol):
     """Publishes messages, and replays those it keeps.  Every method may raise `BrokerError`."""
 
@@ -178,6 +232,10 @@ class Broker(Protocol):
     @property
     def people(self) -> People:
         """What workers write down of themselves and of who is there."""
+
+    @property
+    def runs(self) -> Runs:
+        """Runs and their producers."""
 
     def open(self) -> Feed:
         """Make the connection that a reader reads from."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from .versions import disconnect_idle, take_connection
 PATIENCE = 10.0
 #: The most connections for commands; further calls wait until one is free.
 CONNECTIONS = 16
-SCRIPTS = ("begin", "publish", "replay", "fork", "lease", "note", "left")
+SCRIPTS = ("begin", "publish", "replay", "fork", "lease", "note", "left", "run", "stop")
 
 Command = Sequence[Any]
 
@@ -112,7 +113,13 @@ class Commands:
 
 @functools.cache
 def _script(name: str) -> str:
-    return resources.files(__package__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+    """Return a script; a line `-- include x` in it becomes the function `x(KEYS, ARGV)`."""
+    text = resources.files(__package__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+
+    def function(found: re.Match[str]) -> str:
+        return f"local function {found[1]}(KEYS, ARGV)\n{_script(found[1])}end\n"
+
+    return re.sub(r"^-- include (\w+)\n", function, text, flags=re.MULTILINE)
 
 
 @functools.cache

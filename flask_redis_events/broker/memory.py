@@ -20,6 +20,7 @@ from ..wire import Message, Position
 from .base import Acknowledgement, Delivery, Feed, Outgoing, Pong, Received
 from .coverage import Held, Snapshot, State, snapshot, too_much
 from .memory_people import MemoryPeople
+from .memory_runs import MemoryRuns
 
 #: URL and prefix -> broker.  Applications and emitters that name the same two share a broker, as
 #: they would share a Redis.  A broker is forgotten with the last of them.
@@ -32,8 +33,9 @@ class _History:
     The time is Unix time in seconds, because ids are compared with it; Redis' TIME is the same.
     """
 
-    def __init__(self, keep: int) -> None:
+    def __init__(self, keep: int | None, ttl: float) -> None:
         self.messages: deque[Message] = deque(maxlen=keep)
+        self.ttl = ttl
         self.expires = 0.0
 
 
@@ -52,6 +54,9 @@ class MemoryBroker:
         self._silence = max(silence_ttl, history_ttl) * 1000
         self._keep = history
         self.people = MemoryPeople()
+        # The proxy lets the broker be forgotten with its last user.
+        own = weakref.proxy(self)
+        self.runs = MemoryRuns(own.publish, own.keep_log)
         # Guards all attributes below.
         self._lock = threading.Lock()
         self._feeds: set[MemoryFeed] = set()
@@ -80,9 +85,12 @@ class MemoryBroker:
             prev = self._prev(channel) if persist else None
             message = Message.numbered(channel, frame, id, prev=prev, key=key)
             if persist:
-                history = self._histories.setdefault(channel, _History(self._keep))
+                history = self._histories.get(channel)
+                if history is None:
+                    history = _History(self._keep, self.history_ttl)
+                    self._histories[channel] = history
                 history.messages.append(message)
-                history.expires = time.time() + self.history_ttl
+                history.expires = time.time() + history.ttl
                 self._last.pop(channel, None)
                 self._last[channel] = id
             self._deliver(message)
@@ -100,6 +108,15 @@ class MemoryBroker:
         """Publish a payload without an envelope, as another program does with PUBLISH."""
         with self._lock:
             self._deliver(Message.from_payload(channel, payload))
+
+    def keep_log(self, channel: str, ttl: float, *, anew: bool = False) -> Position:
+        """Keep a run's whole history for `ttl` seconds from now, or begin it; return the clock."""
+        with self._lock:
+            if anew or channel not in self._histories:
+                self._histories[channel] = _History(None, ttl)
+            history = self._histories[channel]
+            history.ttl, history.expires = ttl, time.time() + ttl
+            return self._clock
 
     def replay(
         self,

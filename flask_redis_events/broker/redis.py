@@ -26,6 +26,7 @@ from .feed import RedisFeed
 from .history import Changed, History, Spans, TooMuch, message, read_position
 from .index import Index, TooMany
 from .people import RedisPeople
+from .runs import RedisRuns
 from .stamps import Stamps, new_word
 
 #: The layout of the keys on Redis, see "On Redis" in `docs/design.rst`.
@@ -34,6 +35,8 @@ LAYOUT = "2"
 #: meanwhile.
 MESSAGES = 1000
 BYTES = 1024 * 1024
+#: More messages than any run has, see `runs.py`.
+WHOLE = 10**12
 #: How often a replay begins anew before it raises, if Redis is flushed or fails over in its midst.
 ATTEMPTS = 5
 
@@ -60,6 +63,7 @@ class RedisBroker:
         self._commands = Commands(url, client)
         self._stamps = Stamps(secret, self._begin)
         self.people = RedisPeople(self._commands.run, self._commands.execute, self._key)
+        self.runs = RedisRuns(self._run, self._commands.execute, self._key, self._publishing)
 
     def publish(
         self, channel: str, frame: bytes, *, persist: bool = True, key: str | None = None
@@ -82,17 +86,28 @@ class RedisBroker:
         given: list[Any] = []
         for channel, frame, key in messages:
             given += [numbers.setdefault(channel, len(numbers) + 1), _tail(key), frame]
-        spans = self._spans
-        with self._commands.process.calls.begin() as (slot, call):
-            keys = [self._key(name) for name in ("ids", f"call:{slot}", "meta", "channels")]
-            for channel in numbers:
-                keys += [self._key("last:" + channel), self._key("history:" + channel)]
-            settings: list[Any] = [self._keep, spans.ttl, spans.silence, spans.grain, spans.digits]
-            settings += [int(persist), self._stamps.inner, self._stamps.outer]
-            arguments = [self._prefix, call, *settings, len(numbers), *numbers, *given]
-            first = self._run("publish", keys, arguments)
+        with self._publishing(*numbers, persist=persist) as (keys, arguments):
+            first = self._run("publish", keys, [*arguments, *given])
         ms, seq = read_position(first)
         return [Position(ms, seq + number) for number in range(len(messages))]
+
+    @contextmanager
+    def _publishing(
+        self, *channels: str, persist: bool = True, ttl: int | None = None
+    ) -> Iterator[tuple[list[str], list[Any]]]:
+        """Yield the keys and arguments of `publish.lua` for one call, without the messages.
+
+        With a `ttl` in ms, the histories are kept for that long, and whole.
+        """
+        spans = self._spans if ttl is None else self._spans.with_ttl(ttl)
+        with self._commands.process.calls.begin() as (slot, call):
+            keys = [self._key(name) for name in ("ids", f"call:{slot}", "meta", "channels")]
+            for channel in channels:
+                keys += [self._key("last:" + channel), self._key("history:" + channel)]
+            keep = self._keep if ttl is None else WHOLE
+            settings: list[Any] = [keep, spans.ttl, spans.silence, spans.grain, spans.digits]
+            settings += [int(persist), self._stamps.inner, self._stamps.outer]
+            yield keys, [self._prefix, call, *settings, len(channels), *channels]
 
     def _bare_publish(self, channel: str, frame: bytes, key: str | None) -> list[Any]:
         topic, rest = self._prefix + channel, f"{_tail(key)}\n".encode() + frame

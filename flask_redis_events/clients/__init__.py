@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .audience import Audience
+from .finite import Finite
 from .outcomes import Outcomes
 from .owner import Owner
 from .registry import Registry
@@ -10,4 +11,13 @@ from .shared import Shared
 from .subscription import Subscription
 from .ticker import Ticker
 
-__all__ = ["Audience", "Outcomes", "Owner", "Registry", "Shared", "Subscription", "Ticker"]
+__all__ = [
+    "Audience",
+    "Finite",
+    "Outcomes",
+    "Owner",
+    "Registry",
+    "Shared",
+    "Subscription",
+    "Ticker",
+]

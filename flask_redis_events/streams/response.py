@@ -11,15 +11,15 @@ from flask import Flask, Response, request
 from .. import options
 from ..application import Application
 from ..channels import PRESENCE, Channel
-from ..clients import Subscription
+from ..clients import Finite, Subscription
 from ..concurrency import TURN, jitter
 from ..endings import Ending
-from ..exceptions import ConfigError, FieldError
+from ..exceptions import BrokerError, ConfigError, FieldError
 from ..functions import check_function, codes_of, is_generator, is_hashable
 from ..hub import Hub
 from ..options import Options
 from ..server import ClientSocket, Takeover, gunicorn
-from ..wire import Form, control
+from ..wire import Form, ai_sdk, control
 from ..wire.dialects import DIALECTS
 from .callbacks import Runner, StreamEvent
 from .group import Group, Member
@@ -54,11 +54,15 @@ def channel_stream(
     if chosen.presence:
         channels = _with_presence(channels, chosen)
     numbered = chosen.history and hub.settings.history > 0
+    is_run = chosen.backlog == "all"
+    if is_run:
+        _check_run(hub, channels, callback)
+        if chosen.format and request.method in ("GET", "HEAD") and not _is_active(hub, channels[0]):
+            return Response(status=204)
 
     def subscription(on: tuple[Channel, ...] = (), *, held: bool = True) -> Subscription:
-        return Subscription(
-            on, limit=chosen.buffer, overflow=chosen.overflow, held=held, numbered=numbered
-        )
+        kind = Finite if on and is_run else Subscription
+        return kind(on, limit=chosen.buffer, overflow=chosen.overflow, held=held, numbered=numbered)
 
     source: Source
     if callback is None:
@@ -70,6 +74,24 @@ def channel_stream(
         kind = Pull if is_generator(callback) else Callback
         source = kind(hub, runner, subscription(held=False), subscription(channels), callback)
     return _respond(hub, runner, source, chosen)
+
+
+def _check_run(hub: Hub, channels: tuple[Channel, ...], callback: Any) -> None:
+    if len(channels) != 1 or channels[0].pattern or is_generator(callback):
+        raise ConfigError(
+            'backlog="all" is for one channel with an exact name, passed through or by a callback:'
+            " open a stream for each run."
+        )
+    if not hub.broker.numbered:
+        raise ConfigError('backlog="all" needs a history: set REDIS_EVENTS_HISTORY to 1 or more.')
+
+
+def _is_active(hub: Hub, channel: Channel) -> bool:
+    """Say whether there is a run to join; while Redis is away, the stream waits for the answer."""
+    try:
+        return hub.broker.runs.look(channel.name).state == "running"
+    except BrokerError:
+        return True
 
 
 def _shared(
@@ -194,11 +216,14 @@ def _respond(hub: Hub, runner: Runner, source: Source, chosen: Options) -> Respo
     if refusal is not None:
         return _turn_away(hub, runner.app, refusal)
     dialect = request.args.get("dialect")
-    if dialect in DIALECTS:
+    headers = HEADERS
+    if chosen.format == ai_sdk.NAME:
+        dialect, headers = ai_sdk.NAME, {**HEADERS, **ai_sdk.HEADERS}
+    if dialect in DIALECTS or headers is not HEADERS:
         source.target.form = source.target.form._replace(dialect=dialect)
     stream = Stream(hub, runner, source, chosen, ClientSocket.of(request.environ))
     return _streaming(runner.app.response_class)(
-        stream, headers=HEADERS, content_type=CONTENT_TYPE, direct_passthrough=True
+        stream, headers=headers, content_type=CONTENT_TYPE, direct_passthrough=True
     )
 
 

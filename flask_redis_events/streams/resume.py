@@ -6,13 +6,15 @@ connection in between gets all of it again.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 from ..broker.coverage import Snapshot
 from ..channels import Channel
 from ..clients import Subscription
 from ..hub import Hub
-from ..wire import Batch, Position, control
+from ..wire import Batch, Message, Position, control
+from ..wire.run import end_of, joined, marker
 
 
 class Beginning(NamedTuple):
@@ -28,12 +30,14 @@ def begin_at_once(
     subscription: Subscription,
     channels: frozenset[Channel],
     last_event_id: str | None = None,
-    backlog: int = 0,
+    backlog: int | str = 0,
 ) -> Beginning | None:
     """Find where a held subscription that is live begins; None if Redis has to be asked.
 
-    `backlog` is how many of the channels' last messages a first connect gets.
+    `backlog` is how many of the channels' last messages a first connect gets, or "all" of a run.
     """
+    if backlog == "all":
+        return None
     now = subscription.floor
     if not hub.broker.numbered and last_event_id:
         # The client got its id while there was a history.
@@ -54,13 +58,15 @@ def begin_from_redis(
     subscription: Subscription,
     channels: frozenset[Channel],
     last_event_id: str | None = None,
-    backlog: int = 0,
+    backlog: int | str = 0,
 ) -> Beginning:
     """Ask Redis for the same; may raise `BrokerError`, and may take as long as Redis does."""
     after = Position.parse(last_event_id) if last_event_id else None
+    if backlog == "all":
+        return _with_all(hub, subscription, channels, after, last_event_id)
     if after is not None:
         return _resume(hub, after, hub.replays.after(subscription, channels, after))
-    if backlog:
+    if isinstance(backlog, int) and backlog:
         limit = hub.settings.max_replay
         return _with_backlog(hub, hub.broker.replay(channels, last=backlog, max_bytes=limit))
     # This worker may lag behind the moment of the SUBSCRIBE, and what was emitted in between is not
@@ -74,11 +80,12 @@ def _reset(hub: Hub, reason: str, position: Position | None, floor: Position | N
     return Beginning(position, floor, (control.reset(reason),))
 
 
-def _resume(hub: Hub, after: Position, snapshot: Snapshot) -> Beginning:
+def _resume(hub: Hub, after: Position, snapshot: Snapshot, reason: str | None = None) -> Beginning:
     batches = (Batch(snapshot.messages),) if snapshot.messages else ()
-    if snapshot.reason is not None:
-        hub.reports.reset(snapshot.reason)
-        batches = (control.reset(snapshot.reason), *batches)
+    reason = reason or snapshot.reason
+    if reason is not None:
+        hub.reports.reset(reason)
+        batches = (control.reset(reason), *batches)
     return Beginning(min(after, snapshot.clock), snapshot.clock, batches)
 
 
@@ -89,3 +96,38 @@ def _with_backlog(hub: Hub, snapshot: Snapshot) -> Beginning:
     if first is None:
         return Beginning(snapshot.clock, snapshot.clock)
     return Beginning(first.before, snapshot.clock, (Batch(snapshot.messages),))
+
+
+def _with_all(
+    hub: Hub,
+    subscription: Subscription,
+    channels: frozenset[Channel],
+    after: Position | None,
+    last_event_id: str | None,
+) -> Beginning:
+    """Begin with all that the newest run has come to, or with what of it is new to the client."""
+    [channel] = channels
+    log = hub.broker.runs.look(channel.name)
+    if log.started is None:
+        # One that begins after this moment is live.
+        now = hub.replays.now(subscription, channels)
+        log = hub.broker.runs.look(channel.name)
+        if log.started is None:
+            return Beginning(now, now)
+    reason = "unknown id" if last_event_id and after is None else None
+    if after is not None:
+        snapshot = hub.replays.after(subscription, channels, after)
+        reason = snapshot.reason
+    if after is None or reason is not None:
+        # The page begins anew, and needs all of it.
+        after = log.started
+        snapshot = hub.replays.after(subscription, channels, after)
+        reason = reason or snapshot.reason
+    messages = joined(snapshot.messages)
+    if log.ended is not None and not any(map(end_of, messages)):
+        # The client has had the marker, or Redis has evicted it; a newer run has one of its own.
+        if not messages or (messages[-1].id or log.ended) < log.ended:
+            last = Message.numbered(channel.name, marker(log.state), log.ended)
+            messages.append(last)
+            snapshot = dataclasses.replace(snapshot, clock=max(snapshot.clock, log.ended))
+    return _resume(hub, after, dataclasses.replace(snapshot, messages=messages), reason)

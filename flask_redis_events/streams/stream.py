@@ -23,7 +23,7 @@ from ..exceptions import SubscriptionClosed
 from ..hub import FAREWELL, Hub
 from ..options import Options, next_tick
 from ..server import ClientSocket, SocketWriter, Takeover
-from ..wire import Form, control
+from ..wire import control
 from .callbacks import Runner, StreamEvent
 from .opening import find_beginning
 from .producer import Producer
@@ -143,7 +143,7 @@ class Stream(Owner):
             self.client.close(endings.ENDED, last=control.end(position))
         self.begun = True
         self.runner.report_presence(self.options)
-        yield ready.encode(Form()) + greeting
+        yield ready.encode(self.client.form) + greeting
 
     def _forward(self) -> Iterator[bytes]:
         """Yield one chunk for all that came together, again and again."""

@@ -79,10 +79,13 @@ def reconnect(reason: str, *, retry: float) -> Batch:
     return _control("reconnect", {"reason": reason}, None, retry=retry)
 
 
-def end(position: Position | None) -> Batch:
-    """The stream is over for good; the id is marked, so that the browser can be told to stop."""
+def end(position: Position | None, state: str | None = None) -> Batch:
+    """The stream is over for good; the id is marked, so that the browser can be told to stop.
+
+    `state` is what has become of a run.
+    """
     id = f"{position or BEGINNING}.{END_MARK}"
-    return Batch(control=sse.encode("{}", event="end", id=id))
+    return Batch(control=sse.encode(dumps({"state": state} if state else {}), event="end", id=id))
 
 
 def _data(position: Position | None) -> dict[str, str]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+from . import ai_sdk
+
 _SIGNALS = b"event: datastar-patch-signals\ndata: signals {%b}\n\n"
 
 #: Dialect -> event -> its words.  A signal of Datastar acts when it changes.
@@ -29,5 +31,7 @@ _BLOCK = re.compile(rb"^(?:id: [^\n]*\n)?(?::raw\n)?event: (reset|refresh)\n", r
 
 def translate(data: bytes, dialect: str) -> bytes:
     """Put the words of a dialect before each `reset` and `refresh` in the bytes of a stream."""
+    if dialect == ai_sdk.NAME:
+        return ai_sdk.translate(data)
     words = DIALECTS[dialect]
     return _BLOCK.sub(lambda found: words[found[1]] + found[0], data)

@@ -141,6 +141,8 @@ class Worker:
         for name in lapsed or ():
             self._clean_up_after(name)
         self._tell("leave", people.left())
+        if self._broker.numbered:
+            self._broker.runs.sweep()
         connected = self._metrics["connected"]
         if connected != self._connected or time.monotonic() >= self._refresh_at:
             # After a failover Redis may lack the newest of it.

@@ -1,0 +1,114 @@
+-- Begin a run, add to its log, or find that its producer is gone.  What is added, the end and the
+-- times at which keys expire change together.
+--
+-- KEYS[1] run     hash: token (of the producer), state, number (of its last write), lapses (ms at
+--                 which its lease does), ttl (ms), started and ended (ids), stop ('1' if asked for)
+-- KEYS[2] runs    sorted set: channel -> lapses, of the runs that are running
+-- KEYS[3…8]       the keys of publish.lua for the run's channel
+-- ARGV[1] deed    'begin', 'write', or 'lose': only where the lease has lapsed
+-- ARGV[2] token   the caller's; '' to lose
+-- ARGV[3] number  of this write, so that a repeated one is recognised
+-- ARGV[4] lease   in ms
+-- ARGV[5] ttl     how long the log outlives the run, in ms; '' as it was begun with
+-- ARGV[6] state   what the run ends as after these messages; '' if it goes on
+-- ARGV[7] lost    the frame of the marker that says that the producer is gone
+-- ARGV[8…19]      the arguments of publish.lua up to the channel's name
+-- ARGV[20…]       its messages
+--
+-- Returns {state, '1' if a stop was asked for}; the state is 'active' if another producer holds the
+-- run that was to begin, and 'lost' if the caller does not hold the run any more.  False if there
+-- is no clock yet; then nothing was done.
+
+-- include publish
+
+local run, runs, history = KEYS[1], KEYS[2], KEYS[8]
+local deed, token, number, final = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[6]
+local lease, ttl, name = tonumber(ARGV[4]), ARGV[5], ARGV[19]
+
+local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
+if not newest then return false end
+local found = redis.call('HMGET', run, 'token', 'state', 'number', 'lapses', 'ttl', 'stop')
+local holder, state, stop = found[1], found[2], found[6] or ''
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local lapsed = state == 'running' and tonumber(found[4]) <= now
+ttl = tonumber(ttl ~= '' and ttl or found[5] or 0)
+
+-- Keep the log and what is known of the run for as long as both are needed, by the clock of ids.
+local function keep(id, more)
+  local at = math.max(now, tonumber(string.match(id, '^(%d+)-'))) + ttl + more
+  redis.call('PEXPIREAT', history, at)
+  redis.call('PEXPIREAT', run, at)
+end
+
+-- Publish messages; return the id of the last one.
+local function say(messages)
+  local keys, arguments = {unpack(KEYS, 3)}, {unpack(ARGV, 8, 19)}
+  for _, word in ipairs(messages) do arguments[#arguments + 1] = word end
+  local first = publish(keys, arguments)
+  -- '' is for an attempt that was given up, whose answer nobody reads.
+  if not first or first == '' then return false end
+  local stem, seq = string.match(first, '^(%d+%-)(%d+)$')
+  return string.format('%s%.0f', stem, tonumber(seq) + #messages / 3 - 1)
+end
+
+local function close(id, as)
+  redis.call('HSET', run, 'state', as, 'ended', id)
+  redis.call('ZREM', runs, name)
+  keep(id, 0)
+end
+
+local function lose()
+  local id = say({1, '', ARGV[7]})
+  if not id then return false end
+  close(id, 'lost')
+  return {'lost', stop}
+end
+
+if deed == 'lose' then
+  if lapsed then return lose() end
+  if state ~= 'running' then redis.call('ZREM', runs, name) end
+  return {state or '', stop}
+end
+
+if deed == 'begin' then
+  if holder == token then return {state, stop} end
+  if lapsed then
+    local id = say({1, '', ARGV[7]})
+    if not id then return false end
+    newest = {id}
+  elseif state == 'running' then
+    return {'active', stop}
+  end
+  -- A stop that came before the first run is kept; one that an earlier run was asked is not.
+  if state then stop = '' end
+  redis.call('DEL', run, history)
+  redis.call('HSET', run, 'token', token, 'state', 'running', 'number', 0, 'lapses', now + lease,
+    'ttl', ttl, 'started', newest[1], 'stop', stop)
+  redis.call('ZADD', runs, now + lease, name)
+  keep(newest[1], lease)
+  return {'running', stop}
+end
+
+if not state then
+  -- Redis has lost the run and what was written of it.  Whoever waits for its end is told.
+  redis.call('HSET', run, 'token', token, 'ttl', ttl, 'number', number, 'started', newest[1])
+  return lose()
+end
+if holder ~= token then return {'lost', stop} end
+if number <= tonumber(found[3]) or state ~= 'running' then return {state, stop} end
+local id = newest[1]
+if #ARGV > 19 then
+  local messages = {}
+  for at = 20, #ARGV do messages[#messages + 1] = ARGV[at] end
+  id = say(messages)
+  if not id then return false end
+end
+redis.call('HSET', run, 'number', number, 'lapses', now + lease)
+if final ~= '' then
+  close(id, final)
+  return {final, stop}
+end
+redis.call('ZADD', runs, now + lease, name)
+keep(id, lease)
+return {'running', stop}

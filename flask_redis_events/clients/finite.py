@@ -1,0 +1,58 @@
+"""A subscription to a run: it ends itself where the run's log does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..endings import ENDED
+from ..wire import Batch, Position, control
+from ..wire.run import end_of
+from .subscription import Subscription
+
+
+class Finite(Subscription):
+    """A member that takes nothing after a run's marker, and in the marker's place takes `end`."""
+
+    __slots__ = ()
+
+    def offer(self, batch: Batch) -> None:
+        if self._held:
+            # `start` finds out which of it belongs to the run.
+            super().offer(batch)
+            return
+        newer = batch if self.floor is None else batch.after(self.floor)
+        if newer is not None:
+            before, end = _cut([newer])
+            for one in before:
+                super().offer(one)
+            self._maybe_end(end)
+
+    def start(self, floor: Position | None, first: Iterable[Batch] = ()) -> None:
+        super().start(floor, first)
+        with self._guard:
+            before, end = _cut(self._backlog.take() if self._backlog else [])
+            for batch in before:
+                # It does not count as what waits: a client must get it, however much it is.
+                self._waiting().append(batch)
+        self._maybe_end(end)
+
+    def take(self, timeout: float | None = None) -> list[Batch]:
+        # Under threads, a marker may be offered while `start` runs.
+        before, end = _cut(super().take(timeout))
+        self._maybe_end(end)
+        return before
+
+    def _maybe_end(self, end: Batch | None) -> None:
+        if end is not None:
+            self.close(ENDED, last=end)
+
+
+def _cut(batches: list[Batch]) -> tuple[list[Batch], Batch | None]:
+    """Return what comes before a marker, and the `end` that takes the marker's place."""
+    for index, batch in enumerate(batches):
+        for number, message in enumerate(batch.messages):
+            state = end_of(message)
+            if state is not None:
+                rest = [Batch(batch.messages[:number])] if number else []
+                return [*batches[:index], *rest], control.end(message.id, state)
+    return batches, None
