@@ -51,7 +51,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the libraries, and bundle the documentation's modules for browsers."""
     node, npm = programs("node", "npm", packages="nodejs npm")
     directory = tmp_path_factory.mktemp("modules")
-    ours = [HERE / name for name in ("package.json", "run.mjs", "frameworks.js")]
+    ours = [HERE / name for name in ("package.json", "run.mjs", "ai_sdk.mjs", "frameworks.js")]
     for path in [*CLIENTS.iterdir(), *ours]:
         shutil.copy(path, directory)
 
