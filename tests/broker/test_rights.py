@@ -1,0 +1,62 @@
+"""The rights that the documentation gives to Redis' user are enough."""
+
+from __future__ import annotations
+
+import re
+
+from flask_redis_events import Emitter, endings
+from flask_redis_events.clients import Subscription
+from flask_redis_events.hub import Hub
+from flask_redis_events.settings import Settings
+from tests.support.factories import channels, went_live
+from tests.support.processes import ROOT
+from tests.support.servers import RedisServer
+from tests.support.waiting import wait_until
+
+
+def documented_rights() -> list[str]:
+    """Return the words that follow the user's name in the documentation."""
+    text = (ROOT / "docs" / "deploying.rst").read_text("utf-8")
+    found = re.search(r"ACL SETUSER events (on .*)", text)
+    assert found is not None
+    return found[1].split()
+
+
+def test_the_documented_rights_are_enough(own_redis_server: RedisServer):
+    """Emitting, history, streams, presence, runs and disconnecting need no more."""
+    server = own_redis_server.client()
+    server.execute_command("ACL", "SETUSER", "events", *documented_rights())
+    url = own_redis_server.url.replace("redis://", "redis://events:secret@")
+    emitter = Emitter(url)
+    hub = Hub(Settings(url=url, history_ttl=60.0), emitter.broker, None)
+    client = Subscription(channels("orders"), held=True)
+    hub.listen(client)
+    assert went_live(client)
+    client.start(client.floor)
+    hub.worker.start()
+    hub.worker.add(("", "orders"), "ada")
+    wait_until(lambda: emitter.present("orders") == {"ada": 1})
+
+    position = emitter.position()
+    ids = [emitter.emit("orders", 1), emitter.emit("orders", 2, persist=False)]
+    ids += emitter.emit_many([("orders", 3), ("other", 4)])
+    assert [event.id for event in emitter.history("orders", after=position)] == [ids[0], ids[2]]
+    assert len(emitter.history("o*", after=position)) == len(emitter.history("o*", limit=3)) == 3
+    with emitter.run("answer:1") as run:
+        run.send("a token")
+    assert emitter.run_status("answer:1") == "finished"
+    emitter.request_stop("answer:1")
+    emitter.disconnect(identity="ada")
+    hub.worker.remove(("", "orders"), "ada")
+    wait_until(lambda: emitter.present("orders") == {"ada": 0})
+    emitter.broker.people.note("w", {("orders", "ada"): 0}, 0.0)
+    wait_until(lambda: emitter.broker.people.left() or not emitter.present("orders"), 10)
+    assert len(emitter.workers()) == 1
+    assert len(client.take(5)) > 0
+    client.close(endings.GONE)
+    hub.close()
+    denied = {entry[b"object"] for entry in server.execute_command("ACL", "LOG")}
+    emitter.close()
+
+    # redis-py tells its version where it may, and does without.
+    assert denied <= {b"client|setinfo"}
