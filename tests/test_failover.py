@@ -192,6 +192,8 @@ def test_a_master_whose_clock_was_ahead(pair, busy):
         pair.fail_over()
         if busy:
             assert pair.emit(pair.replica, "a", "unseen") < lost
+    # What is emitted before the worker has moved the clock is followed by its reset.
+    wait_until(lambda: hub.metrics["forked"] == 1, 10)
     last = pair.emit(pair.replica, "a", "last")
     frames = take(client, "last")
 

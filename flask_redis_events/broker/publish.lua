@@ -30,11 +30,11 @@ local persist, names = ARGV[8] == '1', tonumber(ARGV[11])
 local inner, outer = ARGV[9], ARGV[10]
 local count = (#ARGV - 11 - names) / 3
 -- Longer than any attempt of a call can be under way.
-local MEMORY = 600000
+local MEMORY = '600000'
 
 local word = inner == '' and redis.call('HGET', meta, 'word')
 if inner == '' and not word then return false end
-local first = redis.call('XADD', ids, 'NOMKSTREAM', 'MAXLEN', '~', 1, '*', '', '')
+local first = redis.call('XADD', ids, 'NOMKSTREAM', 'MAXLEN', '~', '1', '*', '', '')
 if not first then return false end
 
 -- A caller that lost the answer repeats the call, and the attempts may arrive in any order.  Those
@@ -53,7 +53,7 @@ local stem, seq
 if count > 1 then
   stem, seq = string.match(first, '^(%d+%-)(%d+)$')
   seq = tonumber(seq)
-  redis.call('XADD', ids, 'MAXLEN', '~', 1, stem .. seq + count - 1, '', '')
+  redis.call('XADD', ids, 'MAXLEN', '~', '1', stem .. seq + count - 1, '', '')
 end
 
 -- Return a position for a channel of which Redis knows no last id: no message of it that was kept

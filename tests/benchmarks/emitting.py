@@ -1,12 +1,14 @@
-"""Emitting from one process to one Redis, with nobody listening: how fast, and whose work."""
+"""Emitting from one process to one Redis, with few or none listening: how fast, and whose work."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flask_redis_events import Emitter
@@ -16,7 +18,27 @@ from . import competitors, machine
 from .contestant import BURST, message
 from .run import Run
 
+#: A name, what emits, and how many events it emits.
+Way = tuple[str, Callable[[Any], Any], int]
+
 EMITS = 4000
+#: How many events one call emits where workers listen, and how many workers.
+TOGETHER, HEARERS = 10, 4
+#: Connections that read what they are sent, as workers do: the port, their number, and channels.
+HEARING = """
+import selectors, socket, sys
+port, number, *channels = sys.argv[1:]
+selector = selectors.DefaultSelector()
+for _ in range(int(number)):
+    hearer = socket.create_connection(("127.0.0.1", int(port)))
+    hearer.sendall(("SUBSCRIBE " + " ".join(channels) + "\\r\\n").encode())
+    hearer.recv(1000)
+    selector.register(hearer, selectors.EVENT_READ)
+print(flush=True)
+while True:
+    for key, _ in selector.select():
+        key.fileobj.recv(1 << 20) or sys.exit()
+"""
 
 
 def emitting(run: Run) -> None:
@@ -35,16 +57,45 @@ def _round(run: Run) -> None:
     client = run.redis.client()
     text = json.dumps(message(0))
 
-    def together(emitter: Emitter) -> Callable[[Any], Any]:
-        return lambda one: emitter.emit_many([("channel", one)] * BURST)
+    def together(emitter: Emitter, number: int = BURST) -> Callable[[Any], Any]:
+        return lambda one: emitter.emit_many([("channel", one)] * number)
 
-    ways: list[tuple[str, Callable[[Any], Any], int]] = [
+    ways: list[Way] = [
         ("emit", lambda one: with_history.emit("channel", one), 1),
         ("emit, HISTORY=0", lambda one: without.emit("channel", one), 1),
         (f"{BURST} together", together(with_history), BURST),
         (f"{BURST} together, HISTORY=0", together(without), BURST),
         ("redis-py publish", lambda _: client.publish("channel", text), 1),
     ]
+    _measure(run, ways)
+    with _hearers(run):
+        heard = f", {HEARERS} workers"
+        ways = [
+            (f"emit{heard}", ways[0][1], 1),
+            (f"{TOGETHER} together{heard}", together(with_history, TOGETHER), TOGETHER),
+            (f"redis-py publish{heard}", ways[-1][1], 1),
+        ]
+        _measure(run, ways)
+    with_history.close()
+    without.close()
+    _flask_sse(run)
+
+
+@contextmanager
+def _hearers(run: Run) -> Iterator[None]:
+    """Let some connections hear what is emitted, as that many workers do."""
+    words = [str(run.redis.port), str(HEARERS), "emitting:channel", "channel"]
+    command = [sys.executable, "-c", HEARING, *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as hearers:
+        assert hearers.stdout
+        hearers.stdout.readline()
+        try:
+            yield
+        finally:
+            hearers.terminate()
+
+
+def _measure(run: Run, ways: list[Way]) -> None:
     for name, emit, each in ways:
         run.tell(f"emitting: {name}")
         for number in range(100):
@@ -57,9 +108,6 @@ def _round(run: Run) -> None:
         for number in range(EMITS // each):
             emit(message(number))
         _add(run, name, EMITS // each * each, started, own, cpu)
-    with_history.close()
-    without.close()
-    _flask_sse(run)
 
 
 def _add(run: Run, name: str, emits: int, started: float, own: float, cpu: float) -> None:

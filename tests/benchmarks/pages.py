@@ -142,6 +142,14 @@ TABLES = {
         ),
         to="redis-py publish",
     ),
+    "emitting-heard": Table(
+        [
+            ("CPU of the emitter for one", ("CPU per emit, emitter", 1)),
+            ("CPU of Redis for one", ("CPU per emit, Redis", 1)),
+        ],
+        names=("emit, 4 workers", "10 together, 4 workers", "redis-py publish, 4 workers"),
+        to="redis-py publish, 4 workers",
+    ),
 }
 
 
