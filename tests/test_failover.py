@@ -107,7 +107,7 @@ def take(client: Subscription, text: str, timeout: float = 10) -> bytes:
     return frames
 
 
-@pytest.mark.parametrize("busy", [False, True], ids=["silent", "busy"])
+@pytest.mark.parametrize("busy", ["", "a", "b"], ids=["silent", "busy", "others are busy"])
 @pytest.mark.parametrize("before", [False, True], ids=["first", "second"])
 def test_the_loss_of_a_sparse_channels_event_is_told(pair, before, busy):
     """A lost event is noticed, whether or not its channel has other events before and after."""
@@ -122,7 +122,7 @@ def test_the_loss_of_a_sparse_channels_event_is_told(pair, before, busy):
     with pair.away(ahead):
         pair.fail_over()
         if busy:
-            pair.emit(pair.replica, "a", "new")
+            pair.emit(pair.replica, busy, "new")
     wait_until(lambda: ahead.metrics["forked"] == 1)
     pair.emit(pair.replica, "a", "last")
 

@@ -202,3 +202,22 @@ def test_whoever_hears_a_message_has_it_when_the_position_says_so(scene):
     scene.sequence.route(Delivery(Channel("a*", pattern=True), message(11, channel="a")))
     scene.sequence.flush()
     assert (pattern.take(0), scene.got()) == ([], ["11"])
+
+
+def test_other_data_or_unseen_messages_overtake_a_position(scene):
+    """A position proves nothing if what is before it never came here."""
+    scene.sequence.tail.acknowledged(Channel("a"))
+    scene.live(message(11, channel="b"), message(12, channel="a"), message(14, channel="a"))
+
+    def overtaken(created: int = 1, **latest: int) -> bool:
+        known = {name: Position(number) for name, number in latest.items()}
+        found = Snapshot(Position(20), [], {}, Position(created), latest=known)
+        return scene.sequence.is_overtaken(found)
+
+    scene.sequence.refill(Snapshot(Position(14), [], {}, Position(1)))
+    assert not overtaken(a=14)
+    assert not overtaken(a=15), "It is still to come."
+    assert overtaken(a=13)
+    assert not overtaken(b=13), "Nothing says that it should have come."
+    assert overtaken(created=2)
+    assert not overtaken(created=15), "Then the position is of before the data."
