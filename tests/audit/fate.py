@@ -60,7 +60,8 @@ class Fate:
 
         `cursor` is the id that the client had, since `cursor_at`.
         """
-        if reason == "expired" and at - cursor_at > self.silence:
+        # Of a channel's first message after that silence only a bound of its `prev` is known.
+        if reason in ("expired", "trimmed") and at - cursor_at > self.silence:
             return True
         return any(
             excuse.reason == reason and excuse.at <= at and cursor < excuse.mark

@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until
 
 from .fate import Excuse
 from .scene import HEARTBEAT, Scene
-from .stores import Pair
+from .stores import Pair, Watched
 
 
 def evict_histories(scene: Scene) -> None:
@@ -44,7 +44,8 @@ def evict_index(scene: Scene) -> None:
 def evict_under_pressure(scene: Scene) -> None:
     """`maxmemory` with `allkeys-lru` or `allkeys-random`, and another program that fills it"""
     _let_the_clock_catch_up(scene)
-    reasons = ("evicted", "trimmed", "flushed", "rolled back")
+    # Without `meta`, Redis may have other data.
+    reasons = ("evicted", "trimmed", "flushed", "rolled back", "forked")
     with scene.losing(*reasons), scene.client() as client:
         policy = scene.chance.choice(["allkeys-lru", "allkeys-random"])
         client.config_set("maxmemory-policy", policy)
@@ -154,12 +155,24 @@ def fail_over_from_ahead(scene: Scene) -> None:
     fail_over_behind(scene)
 
 
-def _fail_over(scene: Scene, meanwhile: Callable[[], None]) -> None:
+def fail_over_from_frozen(scene: Scene) -> None:
+    """a master that is frozen until Sentinel fails over, and then comes back"""
+    assert isinstance(scene.store, Watched)
     before, at = scene.clock(), time.time()
+    scene.store.fail_over_from_frozen()
+    _note_failover(scene, before, at)
+
+
+def _fail_over(scene: Scene, meanwhile: Callable[[], None]) -> None:
+    at = time.time()
     with scene.store.failing_over():
         meanwhile()
-        before = max(before, scene.clock())
-    scene.failovers.append((at, time.time()))
+        before = scene.clock()
+    _note_failover(scene, before, at)
+
+
+def _note_failover(scene: Scene, before: Position, at: float) -> None:
+    scene.failovers.append((at, scene.store.failed_over_at))
     # Workers find out when they reconnect; until then the new master gives out ids.
     after = max(before, scene.clock())
     scene.excuses += [
@@ -207,4 +220,9 @@ LOSSES: list[Callable[[Scene], None]] = [
     fail_over_from_ahead,
 ]
 #: For a pair behind Sentinels.
-FAILOVERS: list[Callable[[Scene], None]] = [fail_over, fail_over_behind, fail_over_in_silence]
+FAILOVERS: list[Callable[[Scene], None]] = [
+    fail_over,
+    fail_over_behind,
+    fail_over_in_silence,
+    fail_over_from_frozen,
+]

@@ -25,6 +25,8 @@ class Store(Protocol):
     #: What clients, emitters and workers are given.
     url: str
     sentinels: str
+    #: When the replica became everybody's master, as a Unix time.
+    failed_over_at: float
 
     @property
     def master(self) -> RedisServer: ...
@@ -40,6 +42,7 @@ class Lasting:
     """One Redis with an append-only file."""
 
     sentinels = ""
+    failed_over_at = 0.0
 
     def __init__(self, directory: Path, running: contextlib.ExitStack) -> None:
         self.master = running.enter_context(RedisServer(directory, appendonly=True))
@@ -55,6 +58,7 @@ class Pair:
     """A master and a replica behind one address; a clock of its own for each."""
 
     sentinels = ""
+    failed_over_at = 0.0
 
     def __init__(self, directory: Path, running: contextlib.ExitStack) -> None:
         servers = []
@@ -78,6 +82,7 @@ class Pair:
         yield
         self.master, self._replica = self._replica, self.master
         self._relay.lead_to(self.master.port)
+        self.failed_over_at = time.time()
         self._replica.travel(-self._replica.travelled)
         self._attach()
 
@@ -98,6 +103,8 @@ class Pair:
 class Watched:
     """A master and a replica, and three Sentinels that lead to the master."""
 
+    failed_over_at = 0.0
+
     def __init__(self, directory: Path, running: contextlib.ExitStack) -> None:
         self._trio = running.enter_context(SentinelTrio(directory))
         self.sentinels = json.dumps(self._trio.addresses)
@@ -111,12 +118,18 @@ class Watched:
         with redis.Redis.from_url(self.master.url) as client:
             wait_until(lambda: _follows(client), 20)
 
+    def fail_over_from_frozen(self) -> None:
+        """Freeze the master until Sentinel has made the replica the master."""
+        self._trio.fail_over_from_frozen()
+        self.failed_over_at = time.time()
+
     @contextlib.contextmanager
     def failing_over(self) -> Iterator[None]:
         self.replicated()
         self._trio.hold_replica_back()
         yield
         self._trio.fail_over_to_what_lags()
+        self.failed_over_at = time.time()
         self._trio.take_back()
 
 

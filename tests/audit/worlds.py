@@ -49,7 +49,8 @@ WORLDS = {
         World(
             "failing",
             Watched,
-            [*faults.HARMLESS, *losses.FAILOVERS],
+            # A master that is frozen is replaced, see `fail_over_from_frozen`.
+            [*(f for f in faults.HARMLESS if f is not faults.freeze_redis), *losses.FAILOVERS],
             history=1000,
             history_ttl=300,
             silence_ttl=86_400,

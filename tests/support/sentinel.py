@@ -70,13 +70,24 @@ class SentinelTrio:
         self.replica.resume()
         self.fail_over()
 
+    def fail_over_from_frozen(self) -> None:
+        """Freeze the master until the replica is the master; then it finds out."""
+        self.master.pause()
+        wait_until(lambda: self.master_port() == self.replica.port, 30)
+        self.master.resume()
+        self._change_places()
+
     def take_back(self) -> None:
         """Start the server that was lost as the replica of the new master."""
+        self.master.start()
+        self.master.client().replicaof("127.0.0.1", str(self.replica.port))
+        self._change_places()
+
+    def _change_places(self) -> None:
         self.master, self.replica = self.replica, self.master
-        self.replica.start()
         client = self.replica.client()
-        client.replicaof("127.0.0.1", str(self.master.port))
-        wait_until(lambda: client.info("replication")["master_link_status"] == "up", 20)
+        # A master that was frozen learns only after a while that it is none any more.
+        wait_until(lambda: client.info("replication").get("master_link_status") == "up", 60)
         for port in self.ports:
             with redis.Redis(port=port) as sentinel:
                 wait_until(lambda: _leads(sentinel, self.master.port, self.replica.port), 60)
