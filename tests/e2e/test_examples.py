@@ -1,4 +1,4 @@
-"""The four example applications do what their README says."""
+"""The example applications do what their README says; `tests/guests` has the one that needs RQ."""
 
 from __future__ import annotations
 

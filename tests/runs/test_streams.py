@@ -1,0 +1,137 @@
+"""Streams of runs, from a request to their frames: the same on Redis and on memory://."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flask_redis_events import ConfigError, RedisEvents
+from flask_redis_events.testing import read_events
+
+NAME = "answer:1"
+events = RedisEvents()
+
+
+@pytest.fixture(params=["redis", "memory"])
+def client(request, redis_server, prefix) -> Iterator[FlaskClient]:
+    app = Flask(__name__)
+    url = redis_server.url if request.param == "redis" else f"memory://{prefix}"
+    app.config.update(
+        REDIS_EVENTS_URL=url, REDIS_EVENTS_PREFIX=prefix, REDIS_EVENTS_MAX_REPLAY=20_000
+    )
+    events.init_app(app)
+
+    @app.get("/answer")
+    @events.stream(NAME, backlog="all")
+    def answer() -> None:
+        """Stream all of a run."""
+
+    @app.route("/ai", methods=["GET", "POST"])
+    @events.stream(backlog="all", format="ai-sdk")
+    def ai() -> str:
+        return NAME
+
+    with app.app_context():
+        yield app.test_client()
+        events.hub.close()
+
+
+def read(client: FlaskClient, count: int, **headers: str) -> list[tuple[str, Any]]:
+    """Read what follows `ready`."""
+    response = client.get("/answer", headers=headers)
+    _, *got = read_events(response, count + 1, control=True)
+    return [(event.event, json.loads(event.data)) for event in got]
+
+
+def test_a_late_viewer_gets_all_of_it(client):
+    """Joined into one event, and then `end` with the state."""
+    with events.run(NAME) as run:
+        for number in range(5):
+            run.send(f"{number} ")
+            run._attempt()
+
+    assert len(events.history(NAME)) == 6
+    assert read(client, 2) == [("message", "0 1 2 3 4 "), ("end", {"state": "finished"})]
+
+
+def test_a_resume_gets_the_rest(client):
+    """After a cursor within the run, what follows it is joined."""
+    with events.run(NAME) as run:
+        for number in range(5):
+            run.send(f"{number} ")
+            run._attempt()
+    cursor = events.history(NAME)[1].id
+
+    got = read(client, 2, **{"Last-Event-ID": cursor})
+    assert got == [("message", "2 3 4 "), ("end", {"state": "finished"})]
+
+
+@pytest.mark.parametrize("cursor", ["no id", "5-0"])
+def test_a_cursor_that_cannot_go_on_gets_all(client, cursor: str):
+    """`reset`, and then the whole run."""
+    with events.run(NAME) as run:
+        run.send("text")
+
+    reset, *got = read(client, 3, **{"Last-Event-ID": cursor})
+    assert reset[0] == "reset"
+    assert got == [("message", "text"), ("end", {"state": "finished"})]
+
+
+def test_more_than_a_replay_may_have_is_told(client):
+    """The end comes nevertheless."""
+    with events.run(NAME) as run:
+        for _ in range(40):
+            run.send({"text": "x" * 1000})
+
+    assert read(client, 2) == [("reset", {"reason": "too much"}), ("end", {"state": "finished"})]
+
+
+def test_the_ai_sdk_joins_what_runs(client):
+    """A GET of nothing that runs is 204; a POST waits for a run."""
+    assert client.get("/ai").status_code == 204
+    with events.run(NAME) as run:
+        run.send({"type": "start"})
+        run._attempt()
+        response = client.get("/ai")
+        assert response.headers["x-vercel-ai-ui-message-stream"] == "v1"
+        assert [event.data for event in read_events(response, 1)] == ['{"type":"start"}']
+
+    assert client.get("/ai").status_code == 204
+    assert read_events(client.post("/ai"), 2)[-1].data == "[DONE]"
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"backlog": "al"}, "number of messages"),
+        ({"backlog": "all", "shared": True}, "without shared="),
+        ({"backlog": "all", "history": False}, "history=False"),
+        ({"format": "ai-sdk"}, 'needs backlog="all"'),
+        ({"format": "other", "backlog": "all"}, '"ai-sdk" or None'),
+    ],
+    ids=["no number", "shared", "no history", "no run", "no format"],
+)
+def test_wrong_options_are_refused(options: dict[str, Any], words: str):
+    """Where the view is decorated."""
+    with pytest.raises(ConfigError, match=words):
+        events.stream("a", **options)
+
+
+def generate(messages: Any) -> Iterator[Any]:
+    yield from messages
+
+
+@pytest.mark.parametrize(
+    "channels, function",
+    [("answer:*", None), (["a", "b"], None), ("a", generate)],
+    ids=["a pattern", "two channels", "a generator"],
+)
+def test_a_stream_of_runs_has_one_channel(client, channels: Any, function: Any):
+    """A pattern has many runs; a generator function is not told of their end."""
+    with client.application.test_request_context(), pytest.raises(ConfigError, match="one channel"):
+        events.stream_response(channels, function, backlog="all")
