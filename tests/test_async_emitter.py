@@ -38,6 +38,8 @@ def test_it_emits_and_reads(redis_server, prefix):
             assert await emitter.present("a") == await emitter.clients() == {}
             assert await emitter.workers() == []
             await emitter.disconnect(identity="nobody")
+            assert await emitter.request_stop("run")
+            assert await emitter.run_status("run") == "pending"
             await emitter.touch("b")
             assert [event.event for event in await emitter.history("b")] == ["refresh"]
 

@@ -54,9 +54,8 @@ class MemoryBroker:
         self._silence = max(silence_ttl, history_ttl) * 1000
         self._keep = history
         self.people = MemoryPeople()
-        # The proxy lets the broker be forgotten with its last user.
-        own = weakref.proxy(self)
-        self.runs = MemoryRuns(own.publish, own.keep_log)
+        # Through a proxy, so that the broker is forgotten with its last user.
+        self.runs = MemoryRuns(weakref.proxy(self))
         # Guards all attributes below.
         self._lock = threading.Lock()
         self._feeds: set[MemoryFeed] = set()

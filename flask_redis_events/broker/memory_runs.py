@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from ..wire import Position
 from ..wire.run import marker
@@ -12,8 +13,16 @@ from .base import Log, Outgoing, Standing
 
 #: Seconds for which a stop waits for a run that has not begun.
 WAIT = 3600.0
-#: Begins a channel's log, or keeps it for as many seconds from now on; returns the clock.
-Keep = Callable[..., Position]
+
+
+class Logs(Protocol):
+    """What keeps the logs: the `MemoryBroker`."""
+
+    def publish(self, channel: str, frame: bytes) -> Position | None:
+        """Add a message to a channel's history, and deliver it."""
+
+    def keep_log(self, channel: str, ttl: float, *, anew: bool = False) -> Position:
+        """Keep a log for `ttl` seconds from now on, or begin it; return the clock."""
 
 
 class _Run:
@@ -32,9 +41,8 @@ class _Run:
 class MemoryRuns:
     """The runs of a `memory://` broker."""
 
-    def __init__(self, publish: Callable[[str, bytes], Position | None], keep: Keep) -> None:
-        self._publish = publish
-        self._keep = keep
+    def __init__(self, logs: Logs) -> None:
+        self._logs = logs
         # Guards the runs.
         self._lock = threading.Lock()
         self._runs: dict[str, _Run] = {}
@@ -44,7 +52,7 @@ class MemoryRuns:
             before = self._find(channel)
             if before.state == "running":
                 return Standing("active", before.stop)
-            run = _Run(token, "running", self._keep(channel, ttl + lease, anew=True))
+            run = _Run(token, "running", self._logs.keep_log(channel, ttl + lease, anew=True))
             run.ttl, run.stop = ttl, before.stop and not before.state
             self._renew(run, lease)
             self._runs[channel] = run
@@ -68,9 +76,9 @@ class MemoryRuns:
             if number > run.number and run.state == "running":
                 run.number = number
                 for message in messages:
-                    self._publish(channel, message.frame)
+                    self._logs.publish(channel, message.frame)
                 self._renew(run, lease)
-                self._keep(channel, ttl + lease)
+                self._logs.keep_log(channel, ttl + lease)
                 if state:
                     self._close(channel, run, state)
             return Standing(run.state, run.stop)
@@ -109,6 +117,6 @@ class MemoryRuns:
         run.lapses = time.monotonic() + lease
 
     def _close(self, channel: str, run: _Run, state: str) -> None:
-        run.ended = self._publish(channel, marker(state))
+        run.ended = self._logs.publish(channel, marker(state))
         run.state, run.expires = state, time.monotonic() + run.ttl
-        self._keep(channel, run.ttl)
+        self._logs.keep_log(channel, run.ttl)

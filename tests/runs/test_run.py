@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from flask_redis_events import (
     RunTooLarge,
     SetupError,
 )
+from flask_redis_events.broker import open_broker
 from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.runs import run as module
 from tests.support.waiting import wait_until
@@ -329,3 +331,13 @@ def test_a_write_whose_answer_is_lost_is_written_once(emitter, monkeypatch):
         run.send("once")
 
     assert log(emitter) == ["once", {"state": "finished"}]
+
+
+def test_a_broker_in_memory_is_forgotten_with_its_last_user():
+    """Its runs do not keep it."""
+    broker = open_broker("memory://forgotten", prefix="", history=1, history_ttl=1)
+    known = weakref.ref(broker)
+
+    del broker
+
+    assert known() is None
