@@ -82,10 +82,15 @@ def _reset(hub: Hub, reason: str, position: Position | None, floor: Position | N
 
 def _resume(hub: Hub, after: Position, snapshot: Snapshot, reason: str | None = None) -> Beginning:
     batches = (Batch(snapshot.messages),) if snapshot.messages else ()
+    # Where no message moves the position, it is moved here: a client whose connections are all
+    # shorter than a heartbeat would else come with an older position each time.
+    moved = None if snapshot.messages else snapshot.clock
     reason = reason or snapshot.reason
-    if reason is not None:
-        hub.reports.reset(reason)
-        batches = (control.reset(reason), *batches)
+    if reason is None:
+        return Beginning(moved or after, snapshot.clock, batches)
+    hub.reports.reset(reason)
+    # A client that is cut between `ready` and `reset` must be told again.
+    batches = (control.reset(reason, moved), *batches)
     return Beginning(min(after, snapshot.clock), snapshot.clock, batches)
 
 

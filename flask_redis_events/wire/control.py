@@ -69,9 +69,9 @@ class Loss(Batch):
         self.restart = restart
 
 
-def reset(reason: str) -> Batch:
-    """Messages may be missing here; the frame leaves the client's cursor where it is."""
-    return _control("reset", {"reason": reason}, None)
+def reset(reason: str, position: Position | None = None) -> Batch:
+    """Messages may be missing here; without a position, the client's cursor stays where it is."""
+    return _control("reset", {"reason": reason}, position)
 
 
 def reconnect(reason: str, *, retry: float) -> Batch:

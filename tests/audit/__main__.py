@@ -9,6 +9,7 @@ import argparse
 import random
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from .audit import Outcome, Plan, run
@@ -48,7 +49,9 @@ def soaked(count: int, seed: int) -> bool:
 
 def audit(plan: Plan) -> bool:
     name = f"seed {plan.seed}, {plan.world}"
-    print(f"{name}: {plan.clients} clients, {plan.channels} channels", flush=True)
+    print(
+        f"{name}: {plan.clients} clients, {plan.channels} channels, {time.time():.0f}", flush=True
+    )
     with tempfile.TemporaryDirectory(prefix="redis-events-audit-") as directory:
         outcome = run(plan, Path(directory), lambda text: print(text, flush=True))
     print(f"{table(outcome)}\n\n{name}: {'clean' if outcome.clean else 'NOT CLEAN'}", flush=True)

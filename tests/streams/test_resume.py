@@ -7,7 +7,7 @@ from flask_redis_events.clients import Subscription
 from flask_redis_events.hub import Hub
 from flask_redis_events.settings import Settings
 from flask_redis_events.streams.resume import Beginning, begin_at_once, begin_from_redis
-from flask_redis_events.wire import Form
+from flask_redis_events.wire import Form, Position
 from flask_redis_events.wire.sse import encode
 from tests.support.factories import channels, went_live
 
@@ -36,6 +36,42 @@ def test_a_new_stream_begins_where_its_subscribe_was():
     # The next one finds it acknowledged, and the worker has heard nothing since.
     another = listen(hub, "new")
     assert begin(hub, another).position == unheard
+    hub.close()
+
+
+def resume(hub: Hub, name: str, id: Position | None) -> Beginning:
+    inbox = listen(hub, name)
+    asked = hub, inbox, inbox.channels, str(id)
+    return begin_at_once(*asked) or begin_from_redis(*asked)
+
+
+def test_the_client_of_a_silent_channel_does_not_grow_old():
+    """A client that missed nothing goes on from now, however short its connections are."""
+    broker = MemoryBroker()
+    hub = Hub(Settings(url="memory://"), broker, None)
+    old = broker.publish("silent", encode("x"))
+    now = broker.publish("other", encode("x"))
+
+    assert resume(hub, "silent", old) == Beginning(now, now)
+    # One that missed something comes to its message first.
+    assert resume(hub, "other", old).position == old
+    hub.close()
+
+
+def test_a_reset_moves_the_position_where_no_message_does():
+    """So a client whose connection is a short one is not told again."""
+    broker = MemoryBroker(history=1)
+    hub = Hub(Settings(url="memory://"), broker, None)
+    old = broker.publish("a", encode("x"))
+    for _ in range(2):
+        broker.publish("a", encode("x"))
+    before = resume(hub, "a", old)
+    nothing = resume(hub, "never", Position(1))
+
+    assert [batch.position for batch in before.batches] == [None, before.floor]
+    assert [batch.position for batch in nothing.batches] == [nothing.floor]
+    # It is told again if it is cut before the `reset`.
+    assert nothing.position == Position(1)
     hub.close()
 
 
