@@ -18,8 +18,8 @@ from .verdict import Verdict, expected, judge
 
 #: Bytes that the kernel buffers for a page that does not read.
 RECEIVE_BUFFER = 65536
-#: Seconds before and after a lost message for which the page's story is shown.
-STORY = 1.5
+#: Seconds after a lost message up to which the page's story is shown, and how much of it.
+STORY, LINES = 1.5, 40
 
 
 class Asked(NamedTuple):
@@ -156,8 +156,9 @@ class Page(EventSource):
         return list(zip(self._times, self.events, strict=False))
 
     def _around(self, at: float) -> list[str]:
-        """Return the page's story around a moment."""
-        return [f"{when:.3f} {what}" for when, what in self._story if abs(when - at) < STORY]
+        """Return the page's story before a moment, and shortly after it."""
+        story = [f"{when:.3f} {what}" for when, what in self._story if when < at + STORY]
+        return story[-LINES:]
 
     def _note(self, what: str) -> None:
         self._story.append((time.time(), what))

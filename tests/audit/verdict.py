@@ -64,7 +64,7 @@ class Verdict:
 
     def tell(self, story: Sequence[str]) -> None:
         """Add the story of a client that lost a message to the details, up to a limit."""
-        if len(self.details) < 40:
+        if len(self.details) < 120:
             self.details += [f"  {line}" for line in story]
 
 
