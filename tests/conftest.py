@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
 import time
@@ -19,6 +20,9 @@ from tests.support.connection import Connection
 from tests.support.servers import RedisServer, redis_binary
 from tests.support.travel import TravellingRedis
 
+#: The packages that these tests need are installed by tox's environment `guests` alone.
+collect_ignore = [] if importlib.util.find_spec("celery") else ["guests"]
+
 # The time of an example depends on the load of the machine, so there is no deadline.
 hypothesis.settings.register_profile("redis-events", deadline=None)
 hypothesis.settings.load_profile("redis-events")
@@ -27,6 +31,13 @@ hypothesis.settings.load_profile("redis-events")
 def pytest_report_header() -> str:
     threads = "greenlets" if gevent.monkey.is_module_patched("threading") else "threads"
     return f"redis: {os.environ.get('TEST_REDIS_URL') or redis_binary()}, under {threads}"
+
+
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """Refuse names that differ from process to process, because pytest-xdist compares them."""
+    for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(f"Give the cases of this test ids without addresses: {item}")
 
 
 def pytest_timeout_set_timer(item: Any, settings: Any) -> bool | None:

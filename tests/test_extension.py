@@ -201,7 +201,7 @@ def generator(*args: object) -> Iterator[None]:
         ({"heartbeats": 7}, "no option 'heartbeats'; use one of heartbeat, "),
         ({"interval": 7}, "no option 'interval'"),
     ],
-    ids=str,
+    ids=lambda given: given if isinstance(given, str) else " ".join(given),
 )
 def test_a_wrong_option_fails_where_it_is_written(events, options, match):
     """A wrong option fails when the view is decorated, and not in the first request."""
