@@ -14,12 +14,8 @@ from flask import Flask, request
 from flask_redis_events import Messages, RedisEvents
 from flask_redis_events.streams.callbacks import StreamEvent
 
-from .emitting import behind_sentinels
+from .emitting import GATHER, behind_sentinels
 from .ledger import skipped
-
-#: Seconds for which the generator gathers.  They exceed a heartbeat, so the audit shows whether a
-#: heartbeat moves a client's cursor past messages that the generator still holds.
-GATHER = 6.0
 
 events = RedisEvents(redis=behind_sentinels(os.environ.get("TEST_SENTINELS", "")))
 

@@ -213,7 +213,7 @@ class Audit:
         ledger, fate = self._reconcile(records)
         deadline = time.monotonic() + 40
         for page in self.pages:
-            last = max((one.id for one in page.wanted(ledger, fate)), default=Position(0))
+            last = max(page.awaited(ledger, fate), default=Position(0))
             with contextlib.suppress(AssertionError):
                 wait_until(
                     functools.partial(_has, page, last), max(0.0, deadline - time.monotonic())

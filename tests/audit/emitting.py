@@ -25,6 +25,9 @@ from flask_redis_events import BrokerError, Emitter
 from .ledger import Name, Record, data
 
 PREFIX = "audit:"
+#: Seconds for which the application's generator gathers.  They exceed a heartbeat, so the audit
+#: shows whether a heartbeat moves a client's cursor past messages that the generator still holds.
+GATHER = 6.0
 
 Message = tuple[str, dict[str, Any]]
 #: A function that sends messages and returns their ids; if it raises, all of them have failed.

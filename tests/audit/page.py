@@ -6,12 +6,14 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from flask_redis_events.wire import Position
 from flask_redis_events.wire.sse import Event
 from tests.support.sse_client import EventSource, SSEClient, StreamEnded
 
+from .emitting import GATHER
 from .fate import Fate
 from .ledger import Emission, Kept, Ledger, expand, received, shrink, skipped
 from .verdict import Verdict, expected, judge
@@ -122,19 +124,25 @@ class Page(EventSource):
         return received(self.events)
 
     def wanted(self, ledger: Ledger, fate: Fate) -> list[Emission]:
-        """Return the messages that the page must have received; up to its cursor if it left."""
+        """Return the messages that must have come to the page; up to its cursor if it left."""
         if self.began is None:
             return []
         began_at, began = self.began
         return [
             emission
             for emission in expected(ledger.truth, self.asked.channels)
-            if not (self.asked.skips and skipped(emission.kept.name.number))
-            and not (self.left and emission.id > self.cursor)
+            if not (self.left and emission.id > self.cursor)
             and (
                 emission.began > began_at or (emission.id > began and self._in_time(emission, fate))
             )
         ]
+
+    def awaited(self, ledger: Ledger, fate: Fate) -> list[Position]:
+        """Return the ids of the messages that the page must receive."""
+        return [one.id for one in self.wanted(ledger, fate) if not self._skips(one)]
+
+    def _skips(self, emission: Emission) -> bool:
+        return self.asked.skips and skipped(emission.kept.name.number)
 
     def _in_time(self, emission: Emission, fate: Fate) -> bool:
         """Say whether there was still a way to the page when it first asked for its stream."""
@@ -148,7 +156,13 @@ class Page(EventSource):
             verdict.note("stopped", self.name, [refused])
         had = expand(self._timed(), ledger.positions, gathered=self.asked.gathers)
         name = f"{self.name} (closed early)" if self.left else self.name
-        faults = judge(verdict, name, had, self.wanted(ledger, fate), fate)
+        every = self.wanted(ledger, fate)
+        wanted = [emission for emission in every if not self._skips(emission)]
+        left_out = [emission for emission in every if self._skips(emission)]
+        if self.asked.gathers:
+            # A generator's stream has a position as old as what the generator holds.
+            fate = replace(fate, silence=fate.silence - GATHER)
+        faults = judge(verdict, name, had, wanted, fate, left_out=left_out)
         if faults:
             verdict.tell(self._around(faults[0]))
 

@@ -143,3 +143,15 @@ def test_ids_may_begin_anew_after_a_failover(reason: str, found: dict[str, Any])
     found = {**found, "excused": {reason: 1}}
 
     assert counts(had(4, 9, reason, 6, 7), fate) == found
+
+
+@pytest.mark.parametrize("left_out, found", [(8, "true_resets"), (7, "false_resets")])
+def test_a_reset_may_tell_of_what_the_application_leaves_out(left_out: int, found: str):
+    """A worker cannot know that a callback would have skipped the message that was lost."""
+    verdict = Verdict()
+    events = had(4, 6, 7, "~8", "expired", 9)
+    events[3] = events[3]._replace(id=Position(7))
+    wanted = [emission(number) for number in (4, 6, 7, 9)]
+    judge(verdict, "client", events, wanted, Fate(lasting=False), left_out=[emission(left_out)])
+
+    assert getattr(verdict, found) == 1

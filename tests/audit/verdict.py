@@ -82,15 +82,26 @@ def expected(truth: Iterable[Emission], asked: Sequence[str]) -> list[Emission]:
 
 
 def judge(
-    verdict: Verdict, name: str, events: Sequence[Had], wanted: Sequence[Emission], fate: Fate
+    verdict: Verdict,
+    name: str,
+    events: Sequence[Had],
+    wanted: Sequence[Emission],
+    fate: Fate,
+    *,
+    left_out: Sequence[Emission] = (),
 ) -> list[float]:
-    """Count the differences between expected and received messages; return when they happened."""
+    """Count the differences between expected and received messages; return when they happened.
+
+    Messages that the application would have `left_out` are not missed, but a reset that tells of
+    them is true.
+    """
     got = [
         Kept(had.id, had.name) for had in events if had.kind == "message" and had.id and had.name
     ]
     seen = set(got)
     missed = [emission for emission in wanted if emission.kept not in seen]
     silent, true = _untold(missed, events, fate)
+    true |= _untold(left_out, events, fate, late=0.0)[1]
     unseen = [emission for emission in silent if fate.may_be_unseen(emission)]
     lost = [emission for emission in silent if emission not in unseen]
     false = {index for index, had in enumerate(events) if had.kind == "reset"} - true
@@ -122,7 +133,7 @@ def _reason(reset: Had) -> str:
 
 
 def _untold(
-    missed: Sequence[Emission], events: Sequence[Had], fate: Fate
+    missed: Sequence[Emission], events: Sequence[Had], fate: Fate, *, late: float = LATE
 ) -> tuple[list[Emission], set[int]]:
     """Return the missed messages of which no reset tells, and which resets are true."""
     times = [had.at for had in events]
@@ -135,7 +146,7 @@ def _untold(
             (had.at for had in events[start:] if had.id is not None and had.id >= emission.id),
             float("inf"),
         )
-        telling = [one for one in resets if one[0] >= start and one[1].at <= passed + LATE]
+        telling = [one for one in resets if one[0] >= start and one[1].at <= passed + late]
         if not telling:
             silent.append(emission)
         gone_at = fate.had_until(emission.kept)
@@ -148,7 +159,8 @@ def _excused(number: int, events: Sequence[Had], fate: Fate) -> bool:
     cursor, cursor_at = BEGINNING, 0.0
     for had in events[:number]:
         # Except for the first, a stream's `ready` repeats the id with which the client came.
-        if had.id is not None and (had.kind != "ready" or cursor == BEGINNING):
+        # An event without an id has that of the event before it.
+        if had.id not in (None, cursor) and (had.kind != "ready" or cursor == BEGINNING):
             cursor, cursor_at = had.id, had.at
     return fate.excuses_reset(_reason(reset), reset.at, cursor, cursor_at)
 
