@@ -31,8 +31,8 @@ log = logging.getLogger("flask_redis_events")
 
 #: Seconds that the acknowledgement of all channels may take.
 ANSWER = 5.0
-#: Bytes of the last messages that are kept in memory, for clients that come back.
-TAIL = 4 * 1024 * 1024
+#: Bytes of memory for the last messages, which are kept for clients that come back.
+TAIL = 8 * 1024 * 1024
 
 
 class Reader:

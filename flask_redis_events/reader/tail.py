@@ -17,15 +17,29 @@ from collections.abc import Collection, Iterable
 from ..channels import Channel, matches
 from ..wire import BEGINNING, NEVER, Message, Position
 
+#: Bytes that a message takes in memory beside its frame: itself, two positions, its channel's name.
+OVERHEAD = 420
+
+
+def size_of(messages: Iterable[Message]) -> int:
+    """Return the bytes that messages take in memory."""
+    return sum([len(message.frame) + OVERHEAD for message in messages])
+
+
+def newer(messages: list[Message], cursor: Position) -> list[Message]:
+    """Return the messages after a cursor; all of them have ids, in order."""
+    return messages[bisect_right(messages, cursor, key=_id) :]
+
 
 class Tail:
-    """The newest kept messages of all channels, oldest first, up to `limit` bytes of frames."""
+    """The newest kept messages of all channels, oldest first, up to `limit` bytes of memory."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._size = 0
-        self._ids: list[Position] = []
         self._messages: list[Message] = []
+        #: For each channel, the id of its newest message; most who ask have missed nothing.
+        self._newest: dict[str, Position] = {}
         #: No channel is complete before this position, because older messages were discarded.
         self._start = BEGINNING
         #: For each channel, the position after which it is complete.
@@ -59,16 +73,16 @@ class Tail:
 
     def add(self, message: Message, id: Position) -> None:
         """Keep a message that history keeps, too; transient ones are left out."""
-        self._ids.append(id)
         self._messages.append(message)
-        self._size += len(message.frame)
+        self._size += len(message.frame) + OVERHEAD
+        self._newest[message.channel] = id
         if self._size > self._limit:
             self._trim()
 
     def forget(self, position: Position) -> None:
         """Discard everything, and count the channels as complete from a position on."""
-        self._ids.clear()
         self._messages.clear()
+        self._newest.clear()
         self._size = 0
         self._start = position
         self._since = dict.fromkeys(self._since, position)
@@ -81,12 +95,12 @@ class Tail:
     @property
     def oldest(self) -> Position:
         """The position of the oldest message here; the newest of all positions if there is none."""
-        return self._ids[0] if self._ids else NEVER
+        return _id(self._messages[0]) if self._messages else NEVER
 
     def saw(self, id: Position) -> bool:
         """Say whether a message with this id is here."""
-        index = bisect_right(self._ids, id)
-        return index > 0 and self._ids[index - 1] == id
+        index = bisect_right(self._messages, id, key=_id)
+        return index > 0 and self._messages[index - 1].id == id
 
     def lacks(self, name: str, id: Position) -> bool:
         """Say whether a message of a channel is not here, although it should have been received."""
@@ -108,17 +122,26 @@ class Tail:
             return None
         if any(cursor < self._since.get(channel, NEVER) for channel in channels):
             return None
-        patterns = [channel.name for channel in channels if channel.pattern]
         names = {channel.name for channel in channels if not channel.pattern}
-        return [
-            message
-            for message in self._messages[bisect_right(self._ids, cursor) :]
-            if message.channel in names or any(matches(p, message.channel) for p in patterns)
-        ]
+        names = {name for name in names if self._newest.get(name, BEGINNING) > cursor}
+        patterns = [channel.name for channel in channels if channel.pattern]
+        if not names and not patterns:
+            return []
+        found = newer(self._messages, cursor)
+        if patterns:
+            others = {message.channel for message in found} - names
+            names.update([n for n in others if any(matches(pattern, n) for pattern in patterns)])
+        return [message for message in found if message.channel in names]
 
     def _trim(self) -> None:
         """Discard the older half; so trimming is rare, and its cost for each message is small."""
-        half = (len(self._ids) + 1) // 2
-        self._start = max(self._start, self._ids[half - 1])
-        self._size -= sum(len(message.frame) for message in self._messages[:half])
-        del self._ids[:half], self._messages[:half]
+        half = (len(self._messages) + 1) // 2
+        gone, self._messages = self._messages[:half], self._messages[half:]
+        self._size -= size_of(gone)
+        last = _id(gone[-1])
+        self._start = max(self._start, last)
+        self._newest = {name: id for name, id in self._newest.items() if id > last}
+
+
+def _id(message: Message) -> Position:
+    return message.id or BEGINNING

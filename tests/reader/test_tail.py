@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
+
+import pytest
+
 from flask_redis_events.channels import Channel
-from flask_redis_events.reader.tail import Tail
-from flask_redis_events.wire import Position
+from flask_redis_events.reader.tail import Tail, size_of
+from flask_redis_events.wire import Message, Position
 from tests.support.factories import channels, message
 
 A, B = Channel("a"), Channel("b")
@@ -69,12 +74,61 @@ def test_a_channel_that_was_left_begins_anew():
 
 def test_it_is_bounded():
     """The older half goes, and with it the promise."""
-    tail = tail_of(*range(11, 111), limit=1000)
+    limit = 10 * size_of([message(1)])
+    tail = tail_of(*range(11, 111), limit=limit)
     newest = numbers(tail, 109, "a")
 
     assert newest == [110]
     assert numbers(tail, 20, "a") is None
-    assert tail._size <= 1000
+    assert tail._size <= limit
+
+
+@pytest.mark.parametrize("length, names", [(1, 1), (1, 5000), (100, 1), (100, 5000), (2000, 1)])
+def test_its_bound_is_that_of_its_memory(length: int, names: int):
+    """A tail takes no more memory than its limit, however small its messages are."""
+    limit = 2 * 1024 * 1024
+    tail = Tail(limit)
+    payload = b":%d-1 %d-0\nid: %d-1\ndata: " + b"x" * length + b"\n\n"
+    tracemalloc.start()
+    for number in range(1_700_000_000_000, 1_700_000_006_000):
+        # As the reader makes them: each has an id, a predecessor and a name of its own.
+        name = f"channel:{number % names}"
+        one = Message.from_payload(name, payload % (number, number, number))
+        tail.add(one, one.id or Position(0))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert limit / 4 < held < limit * 1.1
+
+
+@pytest.mark.parametrize("names", [["silent"], ["silent", "other"], ["silent", "s*"]])
+def test_to_resume_on_a_silent_channel_costs_little(names: list[str]):
+    """A client that missed nothing is told so without a look at all that other channels had."""
+    tail = Tail(10**9)
+    for channel in channels("busy", *names):
+        tail.acknowledged(channel)
+    tail.passed(Position(10))
+    for number in range(11, 20_011):
+        tail.add(message(number, channel="busy"), Position(number))
+    seconds = []
+    for _ in range(20):
+        started = time.process_time()
+        found = numbers(tail, 10, *names)
+        seconds.append(time.process_time() - started)
+
+    assert found == []
+    assert min(seconds) < (0.001 if "s*" not in names else 0.005)
+
+
+def test_names_are_forgotten_with_their_messages():
+    """A tail that has seen many channels remembers those of the messages that it holds."""
+    tail = Tail(100 * size_of([message(1)]))
+    tail.acknowledged(A)
+    tail.passed(Position(10))
+    for number in range(11, 1011):
+        add(tail, number, f"c{number}")
+
+    assert len(tail._newest) == len(tail._messages) <= 100
 
 
 def test_channels_and_patterns_are_told_apart():
