@@ -35,6 +35,8 @@ ASKED_AGAIN = Ending("asked again")
 DRAINING = Ending("draining")
 #: The worker has no room for one more stream.
 FULL = Ending("full")
+#: The client's identity, or its address, has resumed too often.
+RESUMES = Ending("too many resumes", patience=10)
 #: The client has as many streams in this worker as one client may have; one of them has to end.
 TOO_MANY = Ending("too many", patience=3)
 #: For these a stream is turned away, and never opened.

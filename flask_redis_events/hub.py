@@ -23,6 +23,7 @@ from .clients import Outcomes, Owner, Registry, Shared, Subscription, Ticker
 from .concurrency import Deadline, jitter
 from .endings import Ending
 from .pool import Pool
+from .rate import Rate
 from .reader import Probe, Reader, Replays
 from .reports import Metrics, Reports
 from .server import gunicorn, unfit
@@ -44,6 +45,8 @@ class Hub:
         self.reports = Reports(sender, settings.prefix)
         #: Runs the application's code for streams, under gevent.
         self.pool = Pool()
+        #: How often each identity or address may resume.
+        self.resumes = Rate(settings.resume_rate)
         #: What callbacks made of the last messages.
         self.outcomes = Outcomes()
         #: Groups of clients that share a producer, by key.

@@ -137,6 +137,8 @@ class Settings:
     #: Action when a client's buffer is full: close ends its stream, drop discards its oldest
     #: messages, latest first discards messages that a newer one with the same key supersedes.
     overflow: str = "close"
+    #: How often one identity or address may resume in a minute; None sets no limit.
+    resume_rate: int | None = None
     #: How long a client may refuse to read before its connection is cut.
     write_timeout: float = 30.0
     #: Whether the hub may write a client's socket itself: auto or off.
@@ -172,6 +174,7 @@ CHECKS: dict[str, Callable[[str, object], Any]] = {
     "max_age": maybe_seconds,
     "buffer": size,
     "overflow": overflow,
+    "resume_rate": maybe_limit,
     "write_timeout": seconds,
     "handoff": one_of(*HANDOFFS),
 }

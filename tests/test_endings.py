@@ -37,7 +37,7 @@ def test_each_ending_has_a_reason_of_its_own():
         ),
         pytest.param(
             lambda ending: ending.patience > 1,
-            {"forbidden", "too many"},
+            {"forbidden", "too many", "too many resumes"},
             id="a client that would be turned away again comes back later",
         ),
         pytest.param(lambda ending: ending.patience < 1, set(), id="no client comes back sooner"),

@@ -50,6 +50,7 @@ def test_defaults_are_written_into_the_config():
         ("BUFFER", 100),
         ("BUFFER", "1M"),
         ("OVERFLOW", "block"),
+        ("RESUME_RATE", 0),
         ("WRITE_TIMEOUT", False),
         ("HANDOFF", True),
     ],

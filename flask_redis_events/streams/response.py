@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from .. import options
+from .. import endings, options
 from ..application import Application
 from ..channels import PRESENCE, Channel
 from ..clients import Finite, Subscription
@@ -213,6 +213,9 @@ def _respond(hub: Hub, runner: Runner, source: Source, chosen: Options) -> Respo
         # The one status that makes an EventSource stop for good.
         return Response(status=204, headers=HEADERS)
     refusal = hub.refusal(runner.event.whose)
+    if refusal is None and runner.event.last_event_id:
+        admitted = hub.resumes.admits(_whose(runner.event.identity))
+        refusal = None if admitted else endings.RESUMES
     if refusal is not None:
         return _turn_away(hub, runner.app, refusal)
     dialect = request.args.get("dialect")

@@ -126,6 +126,48 @@ def test_no_proxy_keeps_an_answer_without_a_stream(client: FlaskClient):
     assert "no-store" in response.headers["Cache-Control"]
 
 
+# --- how often a client may resume ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who, address", [("ann", "10.0.0.1"), (None, "ann")])
+def test_only_who_resumes_too_often_is_turned_away(prefix, who, address):
+    """An identity has a rate of its own, and so has the address of clients that have none."""
+    app = Flask(__name__)
+    app.config.update(REDIS_EVENTS_URL=f"memory://{prefix}", REDIS_EVENTS_RESUME_RATE=2)
+    events = RedisEvents(app)
+
+    @app.get("/stream")
+    @events.stream("orders", identity=lambda: request.args.get("who"))
+    def stream() -> None:
+        """Stream the orders."""
+
+    def get(who: str | None, address: str, id: str | None, accept: str = "text/event-stream"):
+        return app.test_client().get(
+            "/stream",
+            query_string={} if who is None else {"who": who},
+            headers={"Accept": accept, **({"Last-Event-ID": id} if id else {})},
+            environ_base={"REMOTE_ADDR": address},
+            buffered=False,
+        )
+
+    def first(who: str | None, address: str, id: str | None) -> str:
+        """Return the name of the first event."""
+        with get(who, address, id) as response:
+            return Decoder().feed(next(response.iter_encoded()))[0].event
+
+    with app.app_context():
+        id = events.emit("orders", 0)
+        got = [first(who, address, id) for _ in range(3)]
+        others = [first("ben", address, id), first(None, "10.0.0.2", id), first(who, address, None)]
+        refused = get(who, address, id, "application/json")
+        events.hub.close()
+
+    assert got == ["ready", "ready", "reconnect"]
+    assert others == ["ready", "ready", "ready"]
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) >= 10
+
+
 # --- which clients share a function ---------------------------------------------------------------
 
 
