@@ -241,6 +241,8 @@ class Hub:
         return control.reconnect(ending.reason, retry=retry)
 
     def _look(self) -> None:
+        self.replays.evict()
+        self.replays.maybe_give_back()
         if not self.draining and gunicorn.draining():
             self.drain()
 

@@ -19,7 +19,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 #: A module may import from the modules before it.  The package `demo` is one rung.
 LADDER = [
     *("exceptions", "concurrency", "functions", "pool"),
-    *("channels", "endings", "signals", "reports", "rate"),
+    *("channels", "endings", "signals", "reports", "rate", "memory"),
     *("settings", "options"),
     *("wire.position", "wire.data", "wire.sse", "wire.message", "wire.run", "wire.ai_sdk"),
     *("wire.dialects", "wire.batch", "wire.control", "wire", "htmx", "turbo", "datastar"),

@@ -1,33 +1,39 @@
 """What waits for one client: bounded, with a policy for what happens when it is full.  Pure.
 
+History comes first; it is cut into parts as the client takes them, and does not count.
+
 `drop` leaves the oldest messages out, and a `reset` says so.  `latest` first leaves out messages
 that a newer one of the same key has superseded, which is no loss.  `close` takes nothing more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 
-from ..wire import NEVER, Batch, Message, Position
+from ..wire import NEVER, Batch, Message, Position, parts
 from ..wire.control import Loss
 
 
 class Backlog:
     """Batches in order.  `limit` is in bytes; `overflow` is close, drop or latest."""
 
-    __slots__ = ("_batches", "_limit", "_loss", "_overflow", "size")
+    __slots__ = ("_batches", "_first", "_history", "_limit", "_loss", "_overflow", "size")
 
     def __init__(self, limit: int, overflow: str) -> None:
         self._limit = limit
         self._overflow = overflow
+        #: The next part of the history, and where the others come from.
+        self._first: Batch | None = None
+        self._history: Iterator[Batch] = iter(())
         self._batches: list[Batch] = []
         #: The `reset` that tells of what was dropped, while it waits.
         self._loss: Loss | None = None
         #: Bytes of the messages in it; control frames do not count towards the limit.
         self.size = 0
 
-    def __len__(self) -> int:
-        return len(self._batches)
+    def __bool__(self) -> bool:
+        return self._first is not None or bool(self._batches)
 
     @property
     def half_full(self) -> bool:
@@ -49,10 +55,25 @@ class Backlog:
         """Put a control frame at the end, however full it is."""
         self._batches.append(control)
 
-    def take(self) -> list[Batch]:
-        """Take all of it."""
-        taken, self._batches = self._batches, []
-        self.size, self._loss = 0, None
+    def take(self, most: float = math.inf) -> list[Batch]:
+        """Take batches of up to `most` bytes together, but one at least."""
+        taken: list[Batch] = []
+        while self._first is not None and (not taken or self._first.size <= most):
+            most -= self._first.size
+            taken.append(self._first)
+            self._first = next(self._history, None)
+        if self._first is not None:
+            return taken
+        live = 0
+        for batch in self._batches:
+            if taken and batch.size > most:
+                break
+            most -= batch.size
+            taken.append(batch)
+            live += 1
+            self.size -= batch.size if batch.messages else 0
+            self._loss = None if batch is self._loss else self._loss
+        del self._batches[:live]
         return taken
 
     def begin(self, first: Iterable[Batch], floor: Position | None) -> Position | None:
@@ -62,9 +83,11 @@ class Backlog:
         """
         held = self._batches
         # History does not count: a client must get it, however much it is.
-        self._batches, self.size = [batch for batch in first if batch.size], 0
+        self._history = (batch for batch in first if batch.size)
+        self._first = next(self._history, None)
+        self._batches, self.size = [], 0
         for batch in held:
-            newer = batch if floor is None else batch.after(floor)
+            newer = batch.after(floor)
             if newer is None or (isinstance(batch, Loss) and not _is_missed(batch, floor)):
                 # History has it.
                 self._loss = None if batch is self._loss else self._loss
@@ -91,8 +114,7 @@ class Backlog:
                 until = max(until, self._loss.until)
             self._loss = Loss("overflow", until, position=ids[-1] if ids else None)
         self._batches = [self._loss, *rest] if self._loss else rest
-        if kept:
-            self._batches.append(Batch(kept))
+        self._batches += parts(kept)
         self.size = sum(len(message.frame) for message in kept)
         return len(dropped)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from ..endings import ENDED
@@ -20,7 +21,7 @@ class Finite(Subscription):
             # `start` finds out which of it belongs to the run.
             super().offer(batch)
             return
-        newer = batch if self.floor is None else batch.after(self.floor)
+        newer = batch.after(self.floor)
         if newer is not None:
             before, end = _cut([newer])
             for one in before:
@@ -31,14 +32,18 @@ class Finite(Subscription):
         super().start(floor, first)
         with self._guard:
             before, end = _cut(self._backlog.take() if self._backlog else [])
-            for batch in before:
-                # It does not count as what waits: a client must get it, however much it is.
-                self._waiting().append(batch)
+            # It is history again, which does not count.
+            self._waiting().begin(before, None)
+            self._backlog = self._backlog or None
         self._maybe_end(end)
 
-    def take(self, timeout: float | None = None) -> list[Batch]:
+    def take(self, timeout: float | None = None, *, most: float = math.inf) -> list[Batch]:
         # Under threads, a marker may be offered while `start` runs.
-        before, end = _cut(super().take(timeout))
+        before, end = _cut(super().take(timeout, most=most))
+        if end is not None:
+            with self._guard:
+                # Nothing that follows a marker is of the run.
+                self._backlog = None
         self._maybe_end(end)
         return before
 

@@ -10,6 +10,7 @@ Closing takes a reason, is idempotent, wakes whoever waits, and lets what was ac
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 
@@ -19,7 +20,7 @@ from ..concurrency import Wakeable
 from ..endings import GONE, OVERFLOW, Ending
 from ..exceptions import SubscriptionClosed
 from ..server import SocketWriter
-from ..wire import Batch, Form, Position, framed, newest
+from ..wire import PART, Batch, Form, Position, encoded, newest
 from ..wire.control import Loss, heartbeat
 from .backlog import Backlog
 from .owner import NOBODY, Owner
@@ -100,7 +101,8 @@ class Subscription(Wakeable):
 
     @property
     def _stuck(self) -> bool:
-        return self._writer is not None and self._writer.stalled_since is not None
+        writer = self._writer
+        return writer is not None and (writer.stalled_since is not None or bool(self._backlog))
 
     # -- what the hub does -------------------------------------------------------------------------
 
@@ -121,9 +123,7 @@ class Subscription(Wakeable):
         if self.closed is not None:
             return
         if self._writer is not None:
-            newer = batch if self.floor is None else batch.after(self.floor)
-            if newer is not None:
-                self._send(newer)
+            self._send(batch)
             return
         with self._guard:
             dropped = self._put(batch)
@@ -185,8 +185,8 @@ class Subscription(Wakeable):
             self._backlog = self._backlog or None
         self.notify()
 
-    def take(self, timeout: float | None = None) -> list[Batch]:
-        """Take all that waits; [] when `timeout` seconds pass.
+    def take(self, timeout: float | None = None, *, most: float = math.inf) -> list[Batch]:
+        """Take what waits, or about `most` bytes of it; [] when `timeout` seconds pass.
 
         Raises `SubscriptionClosed` once it is closed and empty.
         """
@@ -198,13 +198,13 @@ class Subscription(Wakeable):
             if backlog := self._backlog:
                 # Before the backlog is empty, as `idle` looks at both without the guard.
                 self._uncommitted = True
-                self._backlog = None
+                taken, self._backlog = backlog.take(most), backlog or None
             elif self.closed is not None:
                 raise SubscriptionClosed(self.closed.reason)
             else:
                 return []
         self.owner.drained()
-        return backlog.take()
+        return taken
 
     def commit(self) -> None:
         """Say that what was taken has gone out, so that heartbeats may move the position."""
@@ -219,50 +219,51 @@ class Subscription(Wakeable):
         self._writer = writer
         self._changed = None
         self._uncommitted = False
-        if self._backlog:
-            writer.write(self.more())
+        writer.begin()
 
     # -- what its writer asks ----------------------------------------------------------------------
 
     def more(self) -> bytes:
-        """Return what waits, for the socket to take; b"" where nothing does."""
-        backlog, self._backlog = self._backlog, None
-        if not backlog:
+        """Return a part of what waits, for the socket to take; b"" where nothing does."""
+        if not (backlog := self._backlog):
             return b""
-        form = self.form._replace(chunked=False)
-        data = b"".join([batch.encode(form) for batch in backlog.take()])
+        taken, self._backlog = backlog.take(PART), backlog or None
         if self.closed is None:
             self.owner.drained()
-        return framed(data) if data and self.form.chunked else data
+        return encoded(taken, self.form)
 
     def lost(self) -> None:
         if not self.close(GONE):
             self.finished()
 
     def finished(self) -> None:
+        # A stream and its client refer to each other, and so wait for the garbage collector.
+        self._backlog = None
+        if self._writer is not None:
+            self._writer.drop()
         self.owner.finished()
 
     def _send(self, batch: Batch) -> None:
         """Write a batch to the socket, or let it wait behind what the socket has not taken."""
         assert self._writer is not None
+        newer = batch.after(self.floor)
         if self._stuck:
             self._report(self._put(batch))
-        elif batch.size:
-            # An empty chunk would end the response.
-            if batch.position is not None or not self.form.numbered:
+        elif newer is not None:
+            if newer.position is not None or not self.form.numbered:
                 self.active_at = time.monotonic()
-            self._writer.write(batch.encode(self.form))
+            self._writer.write(newer.encode(self.form))
 
     def _deliver(self, control: Batch) -> None:
         """Send a control frame, or let it wait however full the backlog is."""
-        if self._writer is not None and not self._stuck:
+        if self._writer is None or self._stuck:
+            self._waiting().append(control)
+        else:
             self._send(control)
-            return
-        self._waiting().append(control)
 
     def _put(self, batch: Batch) -> int | None:
         """Let a batch wait; return how many messages were dropped, or None if it is full."""
-        newer = batch if self.floor is None else batch.after(self.floor)
+        newer = batch.after(self.floor)
         if newer is None or self.closed is not None:
             return 0
         return self._waiting().put(newer)

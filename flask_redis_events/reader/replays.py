@@ -1,45 +1,87 @@
-"""Serve history to reconnecting clients; each position is read from Redis once, however many ask.
+"""Serve history to reconnecting clients; what many ask for is read from Redis once.
 
-Two thousand clients that lost the same worker come back together with the same few positions.  Most
-of them are served from this worker's memory (`sequence.recall`).  For the others history is read
-from Redis once for each set of channels and position, and completed from memory for those clients
-that come a little later.
+Two thousand clients that lost the same worker come back together, with positions close to each
+other.  Most of them are served from this worker's memory (`sequence.recall`).  For the others
+history is read from Redis: once for all that ask for the same channels at the same time, from the
+oldest of their positions on, and completed from memory for those clients that come a little later.
+
+A reading serves others for a moment only, because it exists for such a storm.  A few readings take
+place at once, because each keeps the worker busy; the others wait their turn.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Collection
+from dataclasses import replace
+from weakref import WeakValueDictionary
 
+from .. import memory
 from ..broker.base import Broker
 from ..broker.coverage import Snapshot
 from ..channels import Channel
 from ..clients import Subscription
-from ..concurrency import Deadline
-from ..exceptions import BrokerError
+from ..concurrency import Turn
+from ..exceptions import BrokerError, SubscriptionClosed
 from ..reports import Reports
-from ..wire import Position
+from ..wire import Message, Position
 from .sequence import Sequence
+from .tail import newer, size_of
 
-#: How many snapshots are kept, and for how many seconds.
-KEPT = 32
-KEPT_FOR = 5.0
-
-Key = tuple[frozenset[Channel], Position]
+#: How many seconds a reading serves others after it was made, and how many bytes of memory all of
+#: them may take together; the last one may take more by itself.
+KEPT_FOR = 2.0
+KEPT = 32 * 1024 * 1024
+#: How many readings may take place at once.
+AT_ONCE = 2
+#: Bytes of what was read that make it worth while to give their memory back.
+WORTHWHILE = 4 * 1024 * 1024
 
 
 class _Reading:
-    """One reading of history, for all who need the same."""
+    """One reading of history, for all who need the same or a part of it."""
 
-    def __init__(self, losses: int) -> None:
-        self.losses = losses
-        self.began = time.monotonic()
+    def __init__(self, channels: frozenset[Channel], cursor: Position, *, alone: bool) -> None:
+        self.channels = channels
+        #: Where it begins: the oldest cursor that was asked for until then, or the one `alone`.
+        self.cursor = cursor
+        self.alone = alone
+        #: When it began, and how many losses there had been.
+        self.began: float | None = None
+        self.losses = 0
         self.done = threading.Event()
-        self.fresh = Deadline(KEPT_FOR)
+        self.stale_at = math.inf
+        self.size = 0
         self.snapshot: Snapshot | None = None
         self.error: BrokerError | None = None
+
+    def takes(self, cursor: Position, *, alone: bool) -> bool:
+        """Say whether it may serve a cursor; as long as it has not begun, it moves back to it."""
+        if self.done.is_set():
+            return self.after(cursor) is not None
+        if alone or self.alone:
+            return self.cursor == cursor
+        if self.began is None:
+            self.cursor = min(self.cursor, cursor)
+        return self.cursor <= cursor
+
+    def after(self, cursor: Position) -> Snapshot | None:
+        """Return what came after a cursor; None if that does not follow from what was read."""
+        found = self.snapshot
+        if found is None or cursor == self.cursor:
+            return found
+        if cursor < self.cursor:
+            # More than too much is too much.
+            return found if found.reason == "too much" else None
+        if cursor > found.clock or found.reason == "too much":
+            return None
+        if any(until <= cursor for until, _ in found.lost.values()):
+            # Only the first reason was looked for; there may be others that concern this cursor.
+            return None
+        return replace(found, messages=newer(found.messages, cursor))
 
 
 class Replays:
@@ -59,9 +101,18 @@ class Replays:
         self._sequence = sequence
         self._sequence_lock = lock
         self._reports = reports
-        # Guards the readings.
-        self._lock = threading.Lock()
-        self._readings: OrderedDict[Key, _Reading] = OrderedDict()
+        self._turns = threading.Semaphore(AT_ONCE)
+        # Guards all below.
+        self._lock = threading.RLock()
+        #: The readings that others may join, and those of them that are done, oldest first.
+        self._readings: dict[frozenset[Channel], list[_Reading]] = {}
+        self._kept: deque[_Reading] = deque()
+        self._size = 0
+        #: Messages that were read and that some client still waits for, so that others are given
+        #: the same.  Unguarded: where two threads read a message at once, it may be kept twice.
+        self._known: WeakValueDictionary[Position, Message] = WeakValueDictionary()
+        #: How many they were at most, and the bytes of all, since memory was given back.
+        self._most = self._read_size = 0
 
     def from_memory(self, channels: Collection[Channel], cursor: Position) -> Snapshot | None:
         """Return what came after the cursor, if this worker received all of it."""
@@ -74,21 +125,33 @@ class Replays:
     def after(
         self, subscription: Subscription, channels: frozenset[Channel], cursor: Position
     ) -> Snapshot:
-        """Return what came after the cursor; the clock is not before the subscription's floor."""
-        key = (channels, cursor)
+        """Return what came after the cursor; the clock is not before the subscription's floor.
+
+        Raises `SubscriptionClosed` if nobody waits for it any more.
+        """
+        alone = False
         while True:
-            reading, mine = self._join(key, subscription)
+            reading, mine = self._join(subscription, channels, cursor, alone=alone)
             if mine:
-                return self._read(key, reading, subscription)
+                self._read(reading, subscription)
             reading.done.wait()
             if reading.error is not None:
                 # All of them fail together: one after the other, the last would wait for all.
                 raise reading.error
-            snapshot = self._complete(reading.snapshot, subscription, channels)
+            found = reading.after(cursor)
+            snapshot = found if mine else self._complete(found, subscription, channels)
             if snapshot is not None:
-                self._reports.replayed("shared")
+                self._reports.replayed("history" if mine else "shared")
                 return snapshot
-            self._forget(key, reading)
+            if found is not None:
+                self._forget(reading)
+            # If it was of an older cursor, that one is lost, and this one may not be.
+            alone = found is None and reading.snapshot is not None
+
+    def last(self, channels: Collection[Channel], count: int) -> Snapshot:
+        """Return the newest messages."""
+        with self._turns:
+            return self._broker.replay(channels, last=count, max_bytes=self._max_bytes)
 
     def now(self, subscription: Subscription, channels: frozenset[Channel]) -> Position:
         """Return Redis' clock, from which on this worker has everything of these channels."""
@@ -97,36 +160,80 @@ class Replays:
         self._mark_complete(subscription, channels, clock)
         return clock
 
-    def _join(self, key: Key, subscription: Subscription) -> tuple[_Reading, bool]:
+    def evict(self) -> None:
+        """Forget the readings that are too old, and the oldest while they are too large."""
+        with self._lock:
+            now = time.monotonic()
+            while self._kept and (
+                self._kept[0].stale_at <= now or (self._size > KEPT and len(self._kept) > 1)
+            ):
+                reading = self._kept.popleft()
+                self._size -= reading.size
+                self._forget(reading)
+
+    def maybe_give_back(self) -> None:
+        """Give memory back after a storm, when most of what was read is free again."""
+        left = len(self._known)
+        self._most = max(self._most, left)
+        if self._read_size > WORTHWHILE and left < self._most / 2:
+            self._read_size, self._most = self._read_size * left // self._most, left
+            memory.give_back()
+
+    def _join(
+        self,
+        subscription: Subscription,
+        channels: frozenset[Channel],
+        cursor: Position,
+        *,
+        alone: bool,
+    ) -> tuple[_Reading, bool]:
         """Return the reading that serves this subscription, and whether we have to carry it out."""
         # What was emitted between a reading and the SUBSCRIBE is in neither of them.
         earliest, losses = subscription.subscribed_at or 0.0, self._sequence.losses
+        self.evict()
         with self._lock:
-            reading = self._readings.get(key)
-            if reading is not None and not reading.fresh.passed:
-                if reading.began >= earliest and reading.losses == losses:
+            readings = self._readings.setdefault(channels, [])
+            for reading in readings:
+                valid = reading.began is None or (
+                    reading.began >= earliest and reading.losses == losses
+                )
+                if valid and reading.takes(cursor, alone=alone):
                     return reading, False
-            reading = self._readings[key] = _Reading(losses)
-            while len(self._readings) > KEPT:
-                self._readings.popitem(last=False)
+            reading = _Reading(channels, cursor, alone=alone)
+            readings.append(reading)
             return reading, True
 
-    def _read(self, key: Key, reading: _Reading, subscription: Subscription) -> Snapshot:
-        channels, cursor = key
+    def _read(self, reading: _Reading, subscription: Subscription) -> None:
         try:
-            reading.snapshot = self._broker.replay(
-                channels, after=cursor, max_bytes=self._max_bytes
-            )
-            self._mark_complete(subscription, channels, reading.snapshot.clock)
-            self._reports.replayed("history")
-            return reading.snapshot
+            with self._turns:
+                if subscription.closed is not None:
+                    # The next one who waits for it carries it out.
+                    raise SubscriptionClosed(subscription.closed.reason)
+                with self._lock:
+                    reading.began, reading.losses = time.monotonic(), self._sequence.losses
+                snapshot = self._broker.replay(
+                    reading.channels, after=reading.cursor, max_bytes=self._max_bytes
+                )
+                self._share(snapshot.messages)
+            self._mark_complete(subscription, reading.channels, snapshot.clock)
+            self._keep(reading, snapshot)
         except BrokerError as error:
             reading.error = error
-            raise
         finally:
             if reading.snapshot is None:
-                self._forget(key, reading)
+                self._forget(reading)
             reading.done.set()
+
+    def _share(self, messages: list[Message]) -> None:
+        """Put messages that others wait for in the place of their copies."""
+        turn = Turn()
+        for index, message in enumerate(messages):
+            assert message.id is not None
+            known = self._known.setdefault(message.id, message)
+            # After the clock went back, there may be another message with the same id.
+            if (known.channel, known.frame) == (message.channel, message.frame):
+                messages[index] = known
+            turn.maybe_rest()
 
     def _complete(
         self,
@@ -153,7 +260,20 @@ class Replays:
             if subscription.closed is None:
                 self._sequence.tail.mark_complete(channels, position)
 
-    def _forget(self, key: Key, reading: _Reading) -> None:
+    def _keep(self, reading: _Reading, snapshot: Snapshot) -> None:
         with self._lock:
-            if self._readings.get(key) is reading:
-                del self._readings[key]
+            reading.snapshot = snapshot
+            reading.size = size_of(snapshot.messages)
+            reading.stale_at = time.monotonic() + KEPT_FOR
+            self._kept.append(reading)
+            self._size += reading.size
+            self._read_size += reading.size
+        self.evict()
+
+    def _forget(self, reading: _Reading) -> None:
+        with self._lock:
+            readings = self._readings.get(reading.channels, [])
+            if reading in readings:
+                readings.remove(reading)
+            if not readings:
+                self._readings.pop(reading.channels, None)

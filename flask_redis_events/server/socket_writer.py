@@ -10,6 +10,7 @@ import os
 import time
 from typing import Protocol
 
+from ..wire import PART
 from .client_socket import ClientSocket
 
 _NOTHING = memoryview(b"")
@@ -19,7 +20,7 @@ class Source(Protocol):
     """Where the bytes come from."""
 
     def more(self) -> bytes:
-        """Return what waits, for the socket to take; b"" where nothing does."""
+        """Return a part of what waits, for the socket to take; b"" where nothing does."""
 
     def lost(self) -> None:
         """The connection is broken."""
@@ -51,6 +52,7 @@ class SocketWriter:
         except BlockingIOError:
             sent = 0
         except OSError:
+            self.drop()
             self._source.lost()
             return
         self.sent += sent
@@ -62,14 +64,25 @@ class SocketWriter:
             self.stalled_since = time.monotonic()
         self._socket.when_writable(self._flush)
 
+    def begin(self) -> None:
+        """Write the first part of what waits at the source; the loop writes what follows."""
+        if self._flush():
+            self._socket.when_writable(self._flush)
+
+    def drop(self) -> None:
+        """Forget what the socket has not taken, as it never will."""
+        self._rest = _NOTHING
+
     def end(self, tail: bytes) -> None:
         """Write what ends the body, after all that waits, and tell the source."""
         self._tail = tail
-        if self.stalled_since is None:
-            self._flush()
+        # If the process ends, the loop does not come round again.
+        while self.stalled_since is None and self._flush():
+            pass
 
     def _flush(self) -> bool:
-        """Write what waits; say whether the socket did not take all of it."""
+        """Write a part of what waits; say whether there may be more of it."""
+        until = self.sent + PART
         # Where the connection breaks or ends, its owner has released the socket.
         while self._socket.fd >= 0:
             if self.stalled_since is not None:
@@ -84,6 +97,6 @@ class SocketWriter:
                 return False
             else:
                 return False
-            if self.stalled_since is not None:
+            if self.stalled_since is not None or self.sent >= until:
                 return True
         return False

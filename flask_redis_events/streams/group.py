@@ -15,10 +15,10 @@ from ..channels import Channel
 from ..clients import Audience, Subscription
 from ..endings import Ending
 from ..hub import Hub
-from ..wire import Batch, Position
+from ..wire import PART, Batch, Position
 from ..wire.control import Loss
 from .callbacks import Runner
-from .producer import PART, Callback, Producer
+from .producer import Callback, Producer
 from .source import Source
 
 log = logging.getLogger("flask_redis_events")

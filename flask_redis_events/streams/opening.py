@@ -64,7 +64,7 @@ def find_beginning(
             log.warning("A stream waits for history: %s", got)
             yield sse.COMMENT
             client.wait(over, backoff(attempt))
-        elif got is not None:
+        elif got is not None and not over():
             raise got
     return None
 

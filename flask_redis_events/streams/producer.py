@@ -22,15 +22,12 @@ from ..concurrency import TURN
 from ..endings import Ending
 from ..exceptions import SubscriptionClosed
 from ..hub import Hub
-from ..wire import Batch, Message, Position, control, joined
+from ..wire import PART, Batch, Message, Position, control, joined
 from ..wire.control import Loss
 from .callbacks import Runner, StreamEvent
 from .source import Source
 
 OnMessage = Callable[[str, Any, StreamEvent], Any]
-
-#: Bytes that application code makes before they are sent, at most.
-PART = 64 * 1024
 
 
 class Producer(Source):
@@ -219,7 +216,9 @@ class Callback(Producer):
     def render(self, messages: Iterable[Message], runner: Runner) -> Batch:
         """Make of messages what the callback makes of them, for one member of a group alone."""
         made: list[Message] = []
+        turn = concurrency.Turn()
         for message in messages:
+            turn.maybe_rest()
             if not runner.ended:
                 rendered = runner.render(self._callback, message, numbered=self.target.numbered)
                 made += rendered.messages

@@ -7,13 +7,15 @@ connection in between gets all of it again.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..broker.coverage import Snapshot
 from ..channels import Channel
 from ..clients import Subscription
 from ..hub import Hub
-from ..wire import Batch, Message, Position, control
+from ..wire import Batch, Message, Position, control, parts
 from ..wire.run import end_of, joined, marker
 
 
@@ -22,7 +24,7 @@ class Beginning(NamedTuple):
 
     position: Position | None = None
     floor: Position | None = None
-    batches: tuple[Batch, ...] = ()
+    batches: Iterable[Batch] = ()
 
 
 def begin_at_once(
@@ -67,8 +69,7 @@ def begin_from_redis(
     if after is not None:
         return _resume(hub, after, hub.replays.after(subscription, channels, after))
     if isinstance(backlog, int) and backlog:
-        limit = hub.settings.max_replay
-        return _with_backlog(hub, hub.broker.replay(channels, last=backlog, max_bytes=limit))
+        return _with_backlog(hub, hub.replays.last(channels, backlog))
     # This worker may lag behind the moment of the SUBSCRIBE, and what was emitted in between is not
     # promised.
     now = hub.replays.now(subscription, channels)
@@ -81,7 +82,7 @@ def _reset(hub: Hub, reason: str, position: Position | None, floor: Position | N
 
 
 def _resume(hub: Hub, after: Position, snapshot: Snapshot, reason: str | None = None) -> Beginning:
-    batches = (Batch(snapshot.messages),) if snapshot.messages else ()
+    batches: Iterable[Batch] = parts(snapshot.messages) if snapshot.messages else ()
     # Where no message moves the position, it is moved here: a client whose connections are all
     # shorter than a heartbeat would else come with an older position each time.
     moved = None if snapshot.messages else snapshot.clock
@@ -90,7 +91,7 @@ def _resume(hub: Hub, after: Position, snapshot: Snapshot, reason: str | None = 
         return Beginning(moved or after, snapshot.clock, batches)
     hub.reports.reset(reason)
     # A client that is cut between `ready` and `reset` must be told again.
-    batches = (control.reset(reason, moved), *batches)
+    batches = itertools.chain([control.reset(reason, moved)], batches)
     return Beginning(min(after, snapshot.clock), snapshot.clock, batches)
 
 
@@ -100,7 +101,7 @@ def _with_backlog(hub: Hub, snapshot: Snapshot) -> Beginning:
     first = snapshot.messages[0].id if snapshot.messages else None
     if first is None:
         return Beginning(snapshot.clock, snapshot.clock)
-    return Beginning(first.before, snapshot.clock, (Batch(snapshot.messages),))
+    return Beginning(first.before, snapshot.clock, parts(snapshot.messages))
 
 
 def _with_all(

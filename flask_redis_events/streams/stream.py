@@ -5,8 +5,7 @@ first byte (HEAD), and closing must free everything whatever happened before.  N
 until the first byte is asked for.
 
 Under gunicorn's gevent worker the server is asked for the first frames only.  Then the body ends
-for gunicorn, and the hub writes the client's socket: from then on a client holds no greenlet, no
-request and no context.
+for gunicorn, and the hub writes the client's socket, without a greenlet, a request or a context.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from ..exceptions import SubscriptionClosed
 from ..hub import FAREWELL, Hub
 from ..options import Options, next_tick
 from ..server import ClientSocket, SocketWriter, Takeover
-from ..wire import control
+from ..wire import PART, Batch, control, encoded
 from .callbacks import Runner, StreamEvent
 from .opening import find_beginning
 from .producer import Producer
@@ -146,8 +145,8 @@ class Stream(Owner):
         yield ready.encode(self.client.form) + greeting
 
     def _forward(self) -> Iterator[bytes]:
-        """Yield one chunk for all that came together, again and again."""
-        client, source, form = self.client, self.source, self.client.form
+        """Yield what has come together, again and again."""
+        client, source = self.client, self.source
         # Under threads, this one works for the producer, too.
         producer = source if isinstance(source, Producer) and not concurrency.patched() else None
 
@@ -157,13 +156,16 @@ class Stream(Owner):
         while True:
             if producer is None or not (producer.work() and producer.send()):
                 client.wait(has_news, None if producer is None else producer.seconds_left)
-            batches = client.take(0)
-            chunk = b"".join([batch.encode(form) for batch in batches])
-            if chunk:
-                if not client.numbered or any(batch.position for batch in batches):
-                    client.active_at = time.monotonic()
-                yield chunk
+            yield from self._cut_up(client.take(0, most=PART))
             client.commit()
+
+    def _cut_up(self, batches: list[Batch]) -> Iterator[bytes]:
+        """Yield the bytes of batches in parts, because a server copies what it is given."""
+        data = encoded(batches, self.client.form)
+        if data and (not self.client.numbered or any(batch.position for batch in batches)):
+            self.client.active_at = time.monotonic()
+        for start in range(0, len(data), PART):
+            yield data[start : start + PART]
 
     def _hand_off(self) -> bool:
         """Let the hub write the client's socket from here on, if the server can do without it."""
@@ -191,7 +193,7 @@ class Stream(Owner):
         self.source.when_idle(report)
 
     def _release(self) -> None:
-        self._over = True
+        self._over, self._frames = True, None
         if self._socket is not None:
             self._socket.release()
 
@@ -217,7 +219,7 @@ class Stream(Owner):
         if self.client.close(ending):
             return
         if self._writer is not None:
-            self.finished()
+            self.client.finished()
         elif self._socket is not None:
             self._socket.cut()
 

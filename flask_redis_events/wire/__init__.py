@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .batch import Batch, Form, framed, joined
+from .batch import PART, Batch, Form, encoded, joined, parts
 from .message import Message
 from .position import BEGINNING, NEVER, Position, newest
 from .sse import Decoder, Event, ServerSentEvent
@@ -10,6 +10,7 @@ from .sse import Decoder, Event, ServerSentEvent
 __all__ = [
     "BEGINNING",
     "NEVER",
+    "PART",
     "Batch",
     "Decoder",
     "Event",
@@ -17,7 +18,8 @@ __all__ = [
     "Message",
     "Position",
     "ServerSentEvent",
-    "framed",
+    "encoded",
     "joined",
     "newest",
+    "parts",
 ]

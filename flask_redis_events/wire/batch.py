@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from .dialects import translate
 from .message import Message
 from .position import Position
+
+#: Bytes that are made or written for one client at a time, unless one message has more.
+PART = 64 * 1024
 
 
 class Form(NamedTuple):
@@ -68,9 +71,11 @@ class Batch:
             data = translate(data, form.dialect)
         return framed(data) if form.chunked else data
 
-    def after(self, position: Position) -> Batch | None:
-        """Return what is newer than `position` (messages without an id always are)."""
-        if not self.messages or self.position is None:
+    def after(self, position: Position | None) -> Batch | None:
+        """Return what is newer than `position` (messages without an id always are), if anything."""
+        if not self.size:
+            return None
+        if position is None or self.position is None or not self.messages:
             return self
         first = self.messages[0].id
         if first is not None and first > position:
@@ -90,6 +95,30 @@ def joined(made: list[Batch]) -> list[Batch]:
             batches = [Batch([message for batch in batches for message in batch.messages])]
         result += batches
     return result
+
+
+def parts(messages: Sequence[Message]) -> Iterator[Batch]:
+    """Cut messages into batches of up to `PART` bytes, each when it is asked for.
+
+    So a client that does not read holds one part of its bytes, and beside it only the messages,
+    which it shares with others.
+    """
+    start = size = 0
+    for index, message in enumerate(messages):
+        size += len(message.frame)
+        if size > PART and index > start:
+            yield Batch(messages[start:index])
+            start, size = index, len(message.frame)
+    if messages:
+        yield Batch(messages[start:])
+
+
+def encoded(batches: Sequence[Batch], form: Form) -> bytes:
+    """Return the bytes of batches for the wire, as one chunk; those of a single one are shared."""
+    if len(batches) == 1:
+        return batches[0].encode(form)
+    data = b"".join([batch.encode(form._replace(chunked=False)) for batch in batches])
+    return framed(data) if form.chunked else data
 
 
 def framed(data: bytes) -> bytes:

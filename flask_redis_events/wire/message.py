@@ -37,7 +37,7 @@ Accept = Callable[[bytes, re.Match[bytes]], bool]
 class Message:
     """One event.  `frame` is its bytes for the wire, id line included; `value` its data."""
 
-    __slots__ = ("_event", "_value", "channel", "frame", "id", "key", "prev")
+    __slots__ = ("__weakref__", "_event", "_value", "channel", "frame", "id", "key", "prev")
 
     def __init__(
         self,

@@ -50,9 +50,9 @@ def test_batches_are_taken_in_the_order_in_which_they_were_put():
     backlog.append(put[1])
     backlog.put(put[2])
 
-    assert (len(backlog), backlog.size) == (3, 3 * ONE)
+    assert (bool(backlog), backlog.size) == (True, 3 * ONE)
     assert backlog.take() == put
-    assert (len(backlog), backlog.size, backlog.take()) == (0, 0, [])
+    assert (bool(backlog), backlog.size, backlog.take()) == (False, 0, [])
 
 
 def test_an_empty_backlog_is_false():
@@ -99,6 +99,61 @@ def test_one_large_batch_waits_alone(overflow):
 def test_a_source_waits_while_more_than_half_is_full(waiting, half_full):
     """A backlog is half full when its messages fill more than half of its limit."""
     assert full_of("close", *waiting, room=4).half_full is half_full
+
+
+# --- parts ------------------------------------------------------------------------------------
+
+
+def test_a_part_is_what_fits():
+    """Batches are taken as long as they fit together; what is left counts, and waits."""
+    backlog = full_of("close", 1, 2, 3, room=3)
+    first = backlog.take(2 * ONE + 1)
+
+    assert numbers(first) == [1, 2]
+    assert backlog.size == ONE
+    assert numbers(backlog.take(2 * ONE)) == [3]
+    assert not backlog
+
+
+def test_a_batch_larger_than_a_part_is_one_by_itself():
+    """At least one batch is taken, however large it is, and then nothing beside it."""
+    backlog = Backlog(ONE, "close")
+    backlog.begin([batch(1, 2), batch(3)], None)
+    backlog.put(batch(4))
+
+    assert [numbers(backlog.take(1)) for _ in range(3)] == [[1, 2], [3], [4]]
+
+
+def test_history_is_made_as_it_is_taken():
+    """Of a history that waits, no more is made than the part that comes next."""
+    made = []
+
+    def history():
+        for number in range(1, 10):
+            made.append(number)
+            yield batch(number)
+
+    backlog = Backlog(10 * ONE, "close")
+    backlog.begin(history(), Position(9))
+    before = list(made)
+    taken = backlog.take(2 * ONE)
+
+    assert before == [1]
+    assert numbers(taken) == [1, 2]
+    assert made == [1, 2, 3]
+
+
+@pytest.mark.parametrize("overflow", ["drop", "latest"])
+def test_no_history_is_dropped(overflow):
+    """A client that does not read loses live messages; a `reset` follows its history."""
+    backlog = Backlog(4 * ONE, overflow)
+    backlog.begin([batch(1, 2, 3, 4), batch(5, 6)], Position(6))
+    for number in range(7, 12):
+        backlog.put(batch(number))
+    taken = backlog.take()
+
+    assert numbers(taken) == [1, 2, 3, 4, 5, 6, 10, 11]
+    assert [loss.until for loss in losses(taken[2:3])] == [Position(9)]
 
 
 # --- overflow ---------------------------------------------------------------------------------
@@ -245,7 +300,7 @@ def test_empty_batches_are_no_history():
     backlog = Backlog(1000, "close")
     backlog.begin([Batch(), Batch()], Position(5))
 
-    assert len(backlog) == 0
+    assert not backlog
 
 
 def test_a_reset_that_history_makes_needless_does_not_come_back():
@@ -370,6 +425,27 @@ def test_nothing_is_lost_in_silence(limit, overflow, puts):
     assert len(told) == (dropped > 0)
     assert all(one.id <= until or superseded(one, put) for one in missing)
     assert overflow == "latest" or dropped == len(missing)
+
+
+@given(LIMITS, st.sampled_from(["drop", "latest"]), PUTS, st.lists(st.integers(1, 200)))
+def test_parts_are_all_that_waits(limit, overflow, puts, sizes):
+    """However it is taken, the same waits, and the size is that of what is left."""
+    whole, backlog = Backlog(limit, overflow), Backlog(limit, overflow)
+    for one in made(puts):
+        whole.put(one)
+        backlog.put(one)
+    left, taken = whole.size, []
+    for most in sizes:
+        part = backlog.take(most)
+        taken += part
+        left -= sum(one.size for one in part if one.messages)
+
+        assert backlog.size == left
+        assert len(part) < 2 or sum(one.size for one in part) <= most
+
+    taken += backlog.take()
+    assert messages(taken) == messages(whole.take())
+    assert (backlog.size, bool(backlog)) == (0, False)
 
 
 @given(LIMITS, st.sampled_from(["close", "drop", "latest"]), PUTS, st.integers(0, 30))

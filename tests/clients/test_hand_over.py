@@ -5,7 +5,10 @@ It is handed over under gevent only, so these tests let gevent's loop run.
 
 from __future__ import annotations
 
+import socket
+import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +19,7 @@ from flask_redis_events import endings
 from flask_redis_events.clients import Owner, Subscription, subscription
 from flask_redis_events.endings import Ending
 from flask_redis_events.server import ClientSocket, SocketWriter
-from flask_redis_events.wire import Batch, Form, Position, control
+from flask_redis_events.wire import PART, Batch, Form, Message, Position, control, parts
 from flask_redis_events.wire.control import Loss
 from flask_redis_events.wire.sse import Event, decode
 from tests.support.clock import Clock
@@ -45,7 +48,8 @@ class Stream(Owner):
         self._filled = 0
 
     def hand_over(self) -> Stream:
-        self.client.hand_over(SocketWriter(self.socket, self.client), chunked=self.chunked)
+        self.writer = SocketWriter(self.socket, self.client)
+        self.client.hand_over(self.writer, chunked=self.chunked)
         return self
 
     def stick(self) -> Stream:
@@ -290,6 +294,83 @@ def test_after_the_clock_went_back_positions_restart(stream):
 
     assert stream.got == ["reset", "51-0"]
     assert stream.events[0].last_event_id == "50-0"
+
+
+# --- parts ------------------------------------------------------------------------------------
+
+
+def history(count: int, length: int) -> list[Message]:
+    return [message(number, "x" * length) for number in range(1, count + 1)]
+
+
+def test_live_messages_follow_a_history_that_is_still_being_written(connection):
+    """A history is written a part at a time; what comes in between waits behind it."""
+    stream = Stream(connection, held=True)
+    stream.client.start(Position(100), parts(history(100, PART // 10)))
+    connection.server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)
+    stream.hand_over()
+    before = (stream.client.idle, len(stream.got), stream.writer.stalled_since)
+    stream.offer(101)
+    stream.client.beat(Position(101))
+    stream.client.lose(Loss("trimmed", Position(102)))
+    stream.flow()
+
+    assert before == (False, 18, None)
+    assert stream.got == [*(f"{number}-0" for number in range(1, 102)), "reset"]
+
+
+def test_clients_that_do_not_read_share_their_history():
+    """A client holds one part of its history as bytes, and the messages are those of all."""
+    streams = [Stream(Connection(), held=True) for _ in range(50)]
+    messages = history(2500, 4000)
+    tracemalloc.start()
+    for stream in streams:
+        stream.client.start(Position(2500), parts(messages))
+        stream.hand_over()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    stuck = [stream.writer.stalled_since for stream in streams]
+    for stream in streams:
+        stream.client.close(endings.GONE)
+        stream.connection.close()
+
+    assert None not in stuck
+    assert held < len(streams) * 1.5 * PART
+
+
+def test_a_large_message_that_waited_is_shared():
+    """Clients that read on hold a large message once, though each of them was stuck before it."""
+    streams = [Stream(Connection()).hand_over().stick() for _ in range(50)]
+    large = Batch([message(2, "x" * 4_000_000)])
+    tracemalloc.start()
+    for stream in streams:
+        stream.client.offer(large)
+    for stream in streams:
+        sent = stream.writer.sent
+        stream.connection.read_until(lambda s=stream, n=sent: s.writer.sent > n + ONE)  # type: ignore[misc]
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    waiting = [bool(stream.client._backlog) for stream in streams]
+    for stream in streams:
+        stream.client.close(endings.GONE)
+        stream.connection.close()
+
+    assert not any(waiting)
+    assert held < 2 * large.size
+
+
+@pytest.mark.parametrize("ending", [endings.GONE, endings.WRITE_TIMEOUT], ids=["gone", "cut"])
+def test_a_finished_client_holds_no_bytes(stream, ending):
+    """A stream and its client refer to each other; what the socket has not taken is freed first."""
+    large = Batch([message(1, "x" * 1_000_000)])
+    data = large.encode(stream.client.form)
+    before = sys.getrefcount(data)
+    stream.client.offer(large)
+    waiting = sys.getrefcount(data)
+    stream.client.close(ending)
+
+    assert waiting > before
+    assert sys.getrefcount(data) == before
 
 
 # --- room -------------------------------------------------------------------------------------

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
+import pytest
+
+from flask_redis_events import endings, memory
 from flask_redis_events.broker import open_broker
 from flask_redis_events.broker.coverage import Snapshot
 from flask_redis_events.broker.memory import MemoryBroker
 from flask_redis_events.channels import Channel
 from flask_redis_events.clients import Subscription
 from flask_redis_events.concurrency import spawn
-from flask_redis_events.exceptions import BrokerError
+from flask_redis_events.exceptions import BrokerError, SubscriptionClosed
 from flask_redis_events.hub import Hub
+from flask_redis_events.reader import replays
+from flask_redis_events.reader.replays import AT_ONCE
+from flask_redis_events.reader.tail import size_of
 from flask_redis_events.settings import Settings
 from flask_redis_events.wire import Message, Position
 from flask_redis_events.wire.sse import encode
-from tests.support.factories import channels, went_live
+from tests.support.clock import Clock
+from tests.support.factories import channels, message, went_live
 from tests.support.waiting import wait_until
 
 
@@ -30,6 +38,11 @@ class CountingBroker(MemoryBroker):
         self.gate = threading.Event()
         self.gate.set()
         self.fail = False
+        #: How many readings take place, and how many did so at once.
+        self.reading = 0
+        self.most = 0
+        #: What is answered to a cursor that is older than this, in the place of history.
+        self.too_much_before = Position(0)
 
     def replay(
         self,
@@ -44,9 +57,15 @@ class CountingBroker(MemoryBroker):
     ) -> Snapshot:
         if after is not None:
             self.replays += 1
+            self.reading += 1
+            self.most = max(self.most, self.reading)
             self.gate.wait(5)
+            self.reading -= 1
             if self.fail:
                 raise BrokerError("On purpose.")
+            if after < self.too_much_before:
+                clock = super().replay(()).clock
+                return Snapshot(clock, [], {"": (clock, "too much")})
         return super().replay(channels, after=after, last=last, max_bytes=max_bytes)
 
     def emit(self, channel: str, text: str) -> Position:
@@ -173,17 +192,245 @@ def test_a_lost_cursor_is_read_once_for_all():
     hub.close()
 
 
-def test_each_position_and_set_of_channels_is_read_for_itself():
-    """What is shared is the very same question."""
+def test_each_set_of_channels_is_read_for_itself():
+    """What is shared is a reading of the same channels."""
     broker, hub = make()
-    first, second = broker.emit("a", "x"), broker.emit("b", "y")
+    first, _ = broker.emit("a", "x"), broker.emit("b", "y")
     broker.emit("a", "z")
 
     assert values(after(hub, listen(hub, "a"), first)) == ["z"]
-    assert values(after(hub, listen(hub, "a"), second)) == ["z"]
     assert values(after(hub, listen(hub, "a", "b"), first)) == ["y", "z"]
-    assert broker.replays == 3
+    assert broker.replays == 2
     hub.close()
+
+
+# --- a storm of different positions -----------------------------------------------------------
+
+
+class Storm:
+    """Clients that come back together; each has a thread or greenlet that asks for its history."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.found: dict[Position, Snapshot] = {}
+        self._threads: list[threading.Thread] = []
+
+    def resume(self, cursor: Position, *names: str) -> Subscription:
+        """Let a client ask, and return as soon as it waits for an answer."""
+        inbox = listen(self.hub, *names or "a")
+        asked = threading.Event()
+
+        def run() -> None:
+            asked.set()
+            with contextlib.suppress(SubscriptionClosed):
+                self.found[cursor] = after(self.hub, inbox, cursor)
+
+        self._threads.append(spawn("test", run))
+        asked.wait(5)
+        return inbox
+
+    def wait(self) -> None:
+        for thread in self._threads:
+            thread.join(5)
+
+
+@pytest.fixture
+def storm() -> Iterator[Storm]:
+    """A storm whose broker answers nothing until its gate is open."""
+    broker, hub = make()
+    yield Storm(hub)
+    broker.gate.set()
+    hub.close()
+
+
+def closed(storm: Storm) -> CountingBroker:
+    broker = storm.hub.broker
+    assert isinstance(broker, CountingBroker)
+    broker.gate.clear()
+    return broker
+
+
+def waiting(storm: Storm) -> int:
+    """Return how many readings wait for their turn."""
+    replays = storm.hub.replays
+    every = [reading for readings in replays._readings.values() for reading in readings]
+    return len([reading for reading in every if reading.began is None])
+
+
+def test_an_older_reading_serves_newer_positions(storm):
+    """A client that missed less is given the end of what was read for one that missed more."""
+    broker = storm.hub.broker
+    ids = [broker.emit("a", f"m{number}") for number in range(20)]
+    found = [after(storm.hub, listen(storm.hub, "a"), cursor) for cursor in ids]
+
+    assert [len(snapshot.messages) for snapshot in found] == list(range(19, -1, -1))
+    assert [values(snapshot)[:1] for snapshot in found[:-1]] == [[f"m{n}"] for n in range(1, 20)]
+    assert {snapshot.reason for snapshot in found} == {None}
+    assert broker.replays == 1
+
+
+def test_a_reading_that_waits_for_its_turn_is_made_from_the_oldest_position(storm):
+    """However many positions are asked for meanwhile, one more reading serves all of them."""
+    broker = storm.hub.broker
+    ids = [broker.emit("a", f"m{number}") for number in range(20)]
+    closed(storm)
+    for name in ("b", "c"):
+        storm.resume(ids[0], name)
+    wait_until(lambda: broker.reading == AT_ONCE)
+    for cursor in reversed(ids):
+        storm.resume(cursor, "a")
+    wait_until(lambda: waiting(storm) == 1)
+    broker.gate.set()
+    storm.wait()
+
+    assert [values(storm.found[id])[:1] for id in ids[1:-1]] == [[f"m{n}"] for n in range(2, 20)]
+    assert broker.replays == 3
+
+
+def test_few_readings_take_place_at_once(storm):
+    """Further ones wait, as each keeps the worker from its other work."""
+    broker = closed(storm)
+    ids = [broker.emit(f"c{number}", "x") for number in range(10)]
+    for number in range(10):
+        storm.resume(ids[0], f"c{number}")
+    wait_until(lambda: waiting(storm) == 10 - AT_ONCE)
+    broker.gate.set()
+    storm.wait()
+
+    assert broker.replays == 10
+    assert broker.most == AT_ONCE
+
+
+def test_an_older_position_that_is_lost_spoils_no_other(storm):
+    """A client whose own position is covered is sent no reset because of one that is not."""
+    broker = storm.hub.broker
+    ids = [broker.emit("a", f"m{number}") for number in range(3)]
+    closed(storm)
+    for name in ("b", "c"):
+        storm.resume(ids[0], name)
+    wait_until(lambda: broker.reading == AT_ONCE)
+    storm.resume(ids[1])
+    storm.resume(Position(1))
+    broker.gate.set()
+    storm.wait()
+
+    assert storm.found[Position(1)].reason == "flushed"
+    assert (storm.found[ids[1]].reason, values(storm.found[ids[1]])) == (None, ["m2"])
+
+
+def test_more_than_too_much_is_too_much(storm):
+    """A position before one that missed too much is not read; a later one is."""
+    broker = storm.hub.broker
+    ids = [broker.emit("a", f"m{number}") for number in range(4)]
+    broker.too_much_before = ids[2]
+    asked = (ids[1], ids[0], ids[2], ids[3])
+    found = [after(storm.hub, listen(storm.hub, "a"), cursor) for cursor in asked]
+
+    assert [snapshot.reason for snapshot in found] == ["too much", "too much", None, None]
+    assert [values(snapshot) for snapshot in found[2:]] == [["m3"], []]
+    assert broker.replays == 2
+
+
+def test_nothing_is_read_for_a_client_that_has_left(storm):
+    """Its turn goes to the next one that waits for the same reading."""
+    broker = storm.hub.broker
+    ids = [broker.emit("a", f"m{number}") for number in range(3)]
+    closed(storm)
+    for name in ("b", "c"):
+        storm.resume(ids[0], name)
+    wait_until(lambda: broker.reading == AT_ONCE)
+    gone = storm.resume(ids[0], "a")
+    alone = storm.resume(ids[0], "d")
+    wait_until(lambda: waiting(storm) == 2)
+    storm.resume(ids[1], "a")
+    gone.close(endings.GONE)
+    alone.close(endings.GONE)
+    broker.gate.set()
+    storm.wait()
+
+    assert values(storm.found[ids[1]]) == ["m2"]
+    assert broker.replays == 3
+    assert waiting(storm) == 0
+
+
+# --- what is kept -----------------------------------------------------------------------------
+
+
+def test_a_reading_is_kept_for_a_moment(storm, monkeypatch):
+    """It serves a storm, and is gone soon after, also if nobody asks any more."""
+    clock = Clock()
+    monkeypatch.setattr(replays, "time", clock)
+    broker = storm.hub.broker
+    cursor = broker.emit("a", "x")
+    broker.emit("a", "y")
+    after(storm.hub, listen(storm.hub, "a"), cursor)
+    kept = len(storm.hub.replays._kept)
+    clock.now += replays.KEPT_FOR
+    storm.hub._look()
+
+    assert kept == 1
+    assert not storm.hub.replays._kept
+    assert not storm.hub.replays._readings
+    assert storm.hub.replays._size == 0
+
+
+def test_readings_are_bounded_together(storm, monkeypatch):
+    """The oldest readings go, so that the others fit; the last one is kept, however large."""
+    broker = storm.hub.broker
+    cursor = broker.emit("a", "x")
+    for name in "abc":
+        broker.emit(name, "y" * 5000)
+    monkeypatch.setattr(replays, "KEPT", 12_000)
+    for name in "abc":
+        after(storm.hub, listen(storm.hub, name), cursor)
+    two = [reading.channels for reading in storm.hub.replays._kept]
+    monkeypatch.setattr(replays, "KEPT", 1000)
+    storm.hub.replays.evict()
+
+    assert two == [frozenset(channels("b")), frozenset(channels("c"))]
+    assert [reading.channels for reading in storm.hub.replays._kept] == two[1:]
+    assert list(storm.hub.replays._readings) == two[1:]
+
+
+def test_two_readings_share_their_messages(storm):
+    """A message that somebody still waits for is kept once, and no longer than that."""
+    one, other = ([message(number) for number in numbers] for numbers in ((1, 2), (2, 3)))
+    storm.hub.replays._share(one)
+    storm.hub.replays._share(other)
+    known = storm.hub.replays._known
+    shared, before = other[0] is one[1], len(known)
+    del one, other
+
+    assert (shared, before, len(known)) == (True, 3, 0)
+
+
+def test_memory_is_given_back_after_a_storm(storm, monkeypatch):
+    """When most of what was read is free again, the system gets the memory back, once."""
+    told: list[object] = []
+    size = size_of([message(100)])
+    monkeypatch.setattr(memory, "give_back", lambda: told.append("given back"))
+    monkeypatch.setattr(replays, "WORTHWHILE", 300 * size)
+    kept = [message(number) for number in range(100, 1000)]
+    storm.hub.replays._share(kept)
+    reading = replays._Reading(frozenset(), Position(1), alone=False)
+    storm.hub.replays._keep(reading, Snapshot(Position(1000), kept, {}))
+    for left in (900, 451, 449, 300, 200, 100, 0):
+        del kept[left:]
+        storm.hub.replays.maybe_give_back()
+        told.append(left)
+
+    # The second time more than 300 were left of the first, and the third time less.
+    assert told == [900, 451, "given back", 449, 300, "given back", 200, 100, 0]
+
+
+def test_another_message_with_the_same_id_is_not_shared(storm):
+    """After the clock went back, Redis may give an id out again."""
+    old, new = message(1, "old"), message(1, "new")
+    messages = [new]
+    storm.hub.replays._share([old])
+    storm.hub.replays._share(messages)
+
+    assert messages[0] is new
 
 
 def test_a_failed_reading_is_not_kept():

@@ -154,6 +154,46 @@ def test_stuck_clients_share_the_bytes_that_they_wait_for():
     assert held < len(data)
 
 
+# --- parts ------------------------------------------------------------------------------------
+
+
+class Piecemeal(Client):
+    """A source that gives its bytes piece by piece."""
+
+    def more(self) -> bytes:
+        self.asked += 1
+        return self.waiting.pop(0) if self.waiting else b""
+
+
+@pytest.fixture
+def piecemeal(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Piecemeal]:
+    """A source with three pieces, each of which is a part."""
+    monkeypatch.setattr(socket_writer, "PART", 4)
+    client = Piecemeal(connection)
+    client.waiting = [b"one ", b"two ", b"three"]
+    yield client
+    client.socket.release()
+
+
+def test_a_client_that_reads_fast_is_written_a_part_at_a_time(piecemeal, connection):
+    """What waits at the source goes out in parts, between which the loop serves others."""
+    piecemeal.writer.begin()
+    at_once = connection.read()
+    received = connection.read_until(lambda: piecemeal.asked == 4)
+
+    assert at_once == b"one "
+    assert received == b"one two three"
+    assert piecemeal.writer.stalled_since is None
+
+
+def test_the_end_does_not_wait_for_the_loop(piecemeal, connection):
+    """At its end a client is written all that the socket takes, as the process may end, too."""
+    piecemeal.writer.end(b"!")
+
+    assert connection.read() == b"one two three!"
+    assert piecemeal.told == ["finished"]
+
+
 # --- how long it takes ------------------------------------------------------------------------
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_redis_events.wire import Batch, Form, Message, Position, framed
+from flask_redis_events.wire import Batch, Form, Message, Position
+from flask_redis_events.wire.batch import PART, encoded, framed, parts
 from tests.support.factories import batch, foreign, message, sent
 from tests.support.http_body import Chunked
 
@@ -94,13 +97,62 @@ MIXED = st.lists(st.booleans(), max_size=8).map(
 
 @given(MIXED, st.integers(0, 8))
 def test_a_cut_keeps_order_and_exactly_the_newer_messages(messages: list[Message], cut: int):
-    """`after` returns the newer messages and those without an id, in order; None if all are old."""
+    """`after` returns the newer messages and those without an id, in order; None without any."""
     newer = [one for one in messages if one.id is None or one.id > Position(cut)]
     left = Batch(messages).after(Position(cut))
 
     assert list(left.messages if left else ()) == newer
-    # A batch that never had messages is no old one.
-    assert (left is None) == (bool(messages) and not newer)
+    assert (left is None) == (not newer)
+
+
+# --- parts ------------------------------------------------------------------------------------
+
+LENGTHS = st.lists(st.sampled_from([0, 100, PART // 3, PART - 100, PART, PART * 2]), max_size=12)
+
+
+@given(LENGTHS)
+def test_parts_are_all_messages_in_order(lengths: list[int]):
+    """Each part has up to `PART` bytes, or is one message that has more."""
+    messages = [message(number, "x" * length) for number, length in enumerate(lengths, 1)]
+    made = list(parts(messages))
+
+    assert [one for part in made for one in part.messages] == messages
+    assert all(part.size <= PART or len(part.messages) == 1 for part in made)
+    assert all(one.size + then.size > PART for one, then in itertools.pairwise(made))
+
+
+def test_a_part_is_made_when_it_is_asked_for():
+    """Of a long history no more is looked at than the client takes."""
+    looked = []
+
+    class History(list):
+        def __iter__(self):
+            for one in super().__iter__():
+                looked.append(one)
+                yield one
+
+    next(parts(History([message(number, "x" * (PART // 4)) for number in range(1, 100)])))
+
+    assert len(looked) == 4
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_the_bytes_of_one_batch_are_shared(form):
+    """A large message is the same bytes for all clients that wait for it alone."""
+    alone = batch(1)
+
+    assert encoded([alone], form) is alone.encode(form)
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_batches_are_one_chunk_together(numbered):
+    """Batches that waited together are written as one chunk."""
+    several = [batch(1), Batch(control=b":\n"), batch(2, 3)]
+    plain = sent(several, numbered=numbered)
+
+    assert encoded(several, Form(numbered)) == plain
+    assert encoded(several, Form(numbered, chunked=True)) == framed(plain)
+    assert encoded([], Form(numbered)) == b""
 
 
 @pytest.mark.parametrize(
