@@ -26,6 +26,7 @@ from .presence import presence
 from .results import Results
 from .resuming import resuming
 from .run import Run, available
+from .stalling import stalling
 
 #: What there is to measure, in this order.
 MEASUREMENTS: dict[str, Callable[[Run], None]] = {
@@ -37,6 +38,7 @@ MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "flooding": flooding,
     "idling": idling,
     "presence": presence,
+    "stalling": stalling,
 }
 #: Where the documentation has its tables and plots.
 PAGES = ROOT / "docs" / "performance"
