@@ -28,7 +28,7 @@ class TooMuch(Exception):
 
 
 class Changed(Exception):
-    """Redis was flushed or failed over between two steps."""
+    """Redis was flushed or failed over between two steps, or has evicted its index."""
 
 
 class _Part:
@@ -116,6 +116,10 @@ class History:
             unfinished, looked = self._step(some)
             pending = unfinished + pending[looked:]
 
+    def confirm(self) -> None:
+        """Raise `Changed` if Redis has lost since the first step what the judgement rests on."""
+        self._step([])
+
     def _step(self, some: Sequence[_Part]) -> tuple[list[_Part], int]:
         """Read a part of some channels; return which are unfinished, and how many were begun."""
         keys = [self._key(name) for name in ("ids", "meta", "channels")]
@@ -147,8 +151,9 @@ class History:
         if self._state is None:
             self._state = state
         first = self._state
-        same = (state.created, state.forked) == (first.created, first.forked)
-        if not same or state.clock < first.clock:
+        # The index vouches for what is read after it, so it must be the same one.
+        before, now = ((s.created, s.forked, s.indexed) for s in (first, state))
+        if now != before or state.clock < first.clock:
             raise Changed
 
 

@@ -146,7 +146,7 @@ class RedisBroker:
                 return too_much(history.state)
             except Changed:
                 continue
-        raise BrokerError("Redis was flushed or failed over again and again during a replay.")
+        raise BrokerError("Redis lost data again and again during a replay.")
 
     @contextmanager
     def _turn(self, channels: Collection[Channel], max_bytes: int | None) -> Iterator[None]:
@@ -179,6 +179,8 @@ class RedisBroker:
                 history.read(index.since(self._spans.start(history.begin)))
             else:
                 _read_newest(history, index, self._spans, last)
+            # It is read outside of the steps.
+            history.confirm()
         found = snapshot(
             history.state, history.held, after=after, last=last, patterns=bool(patterns)
         )

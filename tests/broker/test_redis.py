@@ -80,6 +80,26 @@ def test_without_the_index_patterns_are_not_covered(broker, delete):
     assert broker.replay(channels("a"), after=cursor).reason is None
 
 
+def test_an_index_that_is_evicted_while_it_is_read_is_noticed(broker, delete, monkeypatch):
+    """Channels that it lacks are not taken for silent, though it was complete a moment before."""
+    [cursor] = emit(broker, "b")
+    emit(broker, "a1")
+    since = index.Index.since
+    evicted: list[int] = []
+
+    def evict_first(self, ms):
+        if not evicted:
+            evicted.append(delete("channels"))
+            # Another channel makes it anew.
+            emit(broker, "b2")
+        return since(self, ms)
+
+    monkeypatch.setattr(index.Index, "since", evict_first)
+    snapshot = broker.replay(channels("a*"), after=cursor)
+
+    assert snapshot.reason == "evicted"
+
+
 def test_the_index_is_complete_again_in_the_next_grain(open_one, delete):
     """Positions of after the next grain are covered for patterns, too."""
     broker = open_one(history_ttl=2)
