@@ -131,7 +131,8 @@ def broker_error(error: BaseException) -> BrokerError:
         return BrokerError(
             f"Redis could not be reached: {reason}. Check REDIS_EVENTS_URL, and that Redis runs."
         )
-    if isinstance(error, CLUSTER):
+    # redis-py 5 has no class for CROSSSLOT outside of its cluster client.
+    if isinstance(error, CLUSTER) or str(error).startswith("CROSSSLOT"):
         return BrokerError(
             f"REDIS_EVENTS_URL leads to a node of a Redis Cluster, which is not supported: {error}."
             " Choose a Redis that is no cluster."

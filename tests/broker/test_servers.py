@@ -43,6 +43,7 @@ def test_a_node_of_a_cluster_is_named(tmp_path, slots):
             with pytest.raises(BrokerError, match=text):
                 use()
         broker.close()
+        client.close()
 
 
 @pytest.mark.redis(arguments=["--rename-command", "CLIENT", ""])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import gunicorn
 import pytest
 
 from tests.support.sse_client import SSEClient
@@ -145,8 +146,9 @@ def test_nothing_but_the_hub_writes_to_a_handed_off_stream(start: Start, guest, 
         assert client.events[-1].event == "reconnect"
         assert client.raw.count(b"HTTP/1.1") == 1
         assert APPENDED not in client.raw
-    # gunicorn logs what a guest raises, as it does for every response.
-    assert ("Error handling request" in app.server.log) == (guest in FAILING)
+    # gunicorn logs what a guest raises, as it does for every response; before 23, exceptions only.
+    logged = [one for one in FAILING if one != "time out" or gunicorn.version_info >= (23,)]
+    assert ("Error handling request" in app.server.log) == (guest in logged)
 
 
 @pytest.mark.parametrize("guest", WRITING)
