@@ -64,8 +64,7 @@ class Stream(Owner):
         self._given = 0
         #: Whether the first frames are made, and what follows is what the client gets.
         self.begun = False
-        self._timed = False
-        self._over = False
+        self._timed = self._over = False
 
     # -- what the WSGI server calls ----------------------------------------------------------------
 
@@ -160,12 +159,14 @@ class Stream(Owner):
             client.commit()
 
     def _cut_up(self, batches: list[Batch]) -> Iterator[bytes]:
-        """Yield the bytes of batches in parts, because a server copies what it is given."""
+        """Yield the bytes of batches in parts, as a server copies them; others run in between."""
         data = encoded(batches, self.client.form)
         if data and (not self.client.numbered or any(batch.position for batch in batches)):
             self.client.active_at = time.monotonic()
         for start in range(0, len(data), PART):
             yield data[start : start + PART]
+            if len(data) > PART // 2:
+                concurrency.let_others_run()
 
     def _hand_off(self) -> bool:
         """Let the hub write the client's socket from here on, if the server can do without it."""
@@ -175,8 +176,7 @@ class Stream(Owner):
         if not takeover.take(self._given, socket):
             self.takeover = None
             return False
-        self._frames = None
-        self._writer = SocketWriter(socket, self.client)
+        self._frames, self._writer = None, SocketWriter(socket, self.client)
         self.hub.reports.handed_off()
         self.client.hand_over(self._writer, chunked=takeover.chunked)
         return True

@@ -25,9 +25,10 @@ CLIENTS = 100
 
 
 @pytest.fixture
-def app(start: Start) -> App:
+def app(start: Start, request: pytest.FixtureRequest) -> App:
     """A worker that received none of the messages that its clients missed."""
     return start(
+        getattr(request, "param", "gevent"),
         app="tests.support.apps.bounded:create_app()",
         env={"MAX_REPLAY": str(16 * MIB), "WRITE_TIMEOUT": "60"},
         args=["--worker-connections", "1000"],
@@ -107,6 +108,7 @@ def test_a_storm_of_resumes_leaves_no_memory_behind(app: App, ids: list[str], or
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize("app", ["gevent", "generator"], indirect=True)
 def test_a_storm_of_resumes_keeps_nobody_waiting(app: App, ids: list[str]):
     """Another request waits for 100 ms at most (p99) while 100 clients ask for 10 MB each."""
     waited = []
