@@ -204,6 +204,32 @@ def test_a_master_whose_clock_was_ahead(pair, busy):
     assert reason == ("forked" if busy else None)
 
 
+@pytest.mark.parametrize("pair", ["travelling_redis"], indirect=True)
+def test_a_busy_channel_hides_no_event_before_the_fork(pair, monkeypatch):
+    """An event below a client's position is noticed, though its channel has gone on since."""
+    pair.master.travel(4)
+    hub = pair.hub()
+    client = join(hub, "a")
+    pair.emit(pair.master, "a", "one")
+    take(client, "one")
+    pair.isolate()
+    lost = pair.emit(pair.master, "a", "lost")
+    take(client, "lost")
+    note_fork = hub.broker.note_fork
+
+    def note_and_go_on(*args, **kwargs):
+        mark = note_fork(*args, **kwargs)
+        pair.emit(pair.replica, "a", "next")
+        return mark
+
+    with pair.away(hub):
+        pair.fail_over()
+        assert pair.emit(pair.replica, "a", "unseen") < lost
+        monkeypatch.setattr(hub.broker, "note_fork", note_and_go_on)
+
+    assert FORKED in take(client, "next")
+
+
 def test_data_that_were_replaced_are_told(pair):
     """If other data are there, a position proves nothing, even if their clock is behind."""
     hub = pair.hub()

@@ -62,7 +62,7 @@ def _tell_of_fork(
     since = sequence.tail.oldest
     snapshot = broker.replay(channels, after=after, since=since)
     with lock:
-        overtaken = sequence.is_overtaken(snapshot)
+        overtaken = sequence.is_overtaken(snapshot, forked=True)
     if overtaken:
         forked = broker.note_fork(after, overtaken=True)
         snapshot = broker.replay(channels, after=after)

@@ -98,7 +98,7 @@ def table(outcome: Outcome) -> str:
         ],
     ]
     lines = [f"{count:9d}  {what}" for group in groups for what, count in [("", 0), *group] if what]
-    return "\n".join(["", *lines, *verdict.details])
+    return "\n".join(["", *lines, *verdict.details, "", "\n\n".join(verdict.stories)])
 
 
 if __name__ == "__main__":

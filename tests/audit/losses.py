@@ -195,9 +195,9 @@ def _let_the_clock_catch_up(scene: Scene) -> None:
 
 def _is_ahead(client: redis.Redis, prefix: str) -> bool:
     newest: Any = client.xrevrange(f"{prefix}ids", count=1)
-    seconds, _ = client.time()
+    seconds, microseconds = client.time()
     last = Position.parse(newest[0][0]) if newest else None
-    return last is not None and last.ms > seconds * 1000 + 1000
+    return last is not None and last.ms > seconds * 1000 + microseconds // 1000
 
 
 #: For a pair of servers of which one fails over to the other.

@@ -18,8 +18,12 @@ from .ledger import Emission, Had, Kept
 #: Seconds after a client has passed a lost message in which it must have been told: what a worker
 #: takes that learns of a failover from another one.
 LATE = 10.0
+#: How many details and stories are kept.
+MOST = 20
 #: After these, ids may begin anew.
 ANEW = {"flushed", "rolled back", "forked"}
+#: What a verdict has that is no fault.
+SOUND = ("deliveries", "told", "unseen", "true_resets", "excused", "forged", "details", "stories")
 
 
 @dataclass
@@ -52,20 +56,20 @@ class Verdict:
     #: Streams that were refused, ended for good, or never began.
     stopped: int = 0
     details: list[str] = field(default_factory=list)
+    stories: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
-        sound = ("deliveries", "told", "unseen", "true_resets", "excused", "forged", "details")
-        return not any(getattr(self, each.name) for each in fields(self) if each.name not in sound)
+        return not any(getattr(self, each.name) for each in fields(self) if each.name not in SOUND)
 
     def note(self, kind: str, name: str, ids: Sequence[object]) -> None:
-        if ids and len(self.details) < 20:
+        if ids and len(self.details) < MOST:
             self.details.append(f"{kind}, {name}: {len(ids)}, first {ids[0]}, last {ids[-1]}")
 
     def tell(self, story: Sequence[str]) -> None:
-        """Add the story of a client that lost a message to the details, up to a limit."""
-        if len(self.details) < 120:
-            self.details += [f"  {line}" for line in story]
+        """Add the story of a client that lost a message, if there are not too many."""
+        if len(self.stories) < MOST:
+            self.stories.append("\n".join(story))
 
 
 def expected(truth: Iterable[Emission], asked: Sequence[str]) -> list[Emission]:

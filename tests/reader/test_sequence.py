@@ -209,15 +209,21 @@ def test_other_data_or_unseen_messages_overtake_a_position(scene):
     scene.sequence.tail.acknowledged(Channel("a"))
     scene.live(message(11, channel="b"), message(12, channel="a"), message(14, channel="a"))
 
-    def overtaken(created: int = 1, **latest: int) -> bool:
+    def overtaken(
+        *messages: Message, created: int = 1, forked: bool = False, **latest: int
+    ) -> bool:
         known = {name: Position(number) for name, number in latest.items()}
-        found = Snapshot(Position(20), [], {}, Position(created), latest=known)
-        return scene.sequence.is_overtaken(found)
+        found = Snapshot(Position(20), list(messages), {}, Position(created), latest=known)
+        return scene.sequence.is_overtaken(found, forked=forked)
 
     scene.sequence.refill(Snapshot(Position(14), [], {}, Position(1)))
     assert not overtaken(a=14)
     assert not overtaken(a=15), "It is still to come."
     assert overtaken(a=13)
     assert not overtaken(b=13), "Nothing says that it should have come."
+    later = message(18, prev=13, channel="a"), message(19, prev=18, channel="a")
+    assert overtaken(*later, a=19, forked=True), "A busy channel has later ones, too."
+    assert not overtaken(*later, a=19), "Its `prev` may be a bound."
+    assert not overtaken(message(19, prev=14, channel="a"), a=19, forked=True)
     assert overtaken(created=2)
     assert not overtaken(created=15), "Then the position is of before the data."

@@ -84,13 +84,15 @@ class SentinelTrio:
         self._change_places()
 
     def _change_places(self) -> None:
-        self.master, self.replica = self.replica, self.master
-        client = self.replica.client()
-        # A master that was frozen learns only after a while that it is none any more.
-        wait_until(lambda: client.info("replication").get("master_link_status") == "up", 60)
-        for port in self.ports:
-            with redis.Redis(port=port) as sentinel:
-                wait_until(lambda: _leads(sentinel, self.master.port, self.replica.port), 60)
+        """Wait until all Sentinels know the new master, and that the other one follows it."""
+        # A master that was frozen learns only after a while that it is none any more; and on a slow
+        # machine the Sentinels may fail over once more.
+        wait_until(self._agreed, 120)
+
+    def _agreed(self) -> bool:
+        if self.master_port() == self.replica.port:
+            self.master, self.replica = self.replica, self.master
+        return all(_leads(port, self.master.port, self.replica.port) for port in self.ports)
 
     def __enter__(self) -> Self:
         try:
@@ -155,10 +157,11 @@ def _answers(client: redis.Redis) -> bool:
         return False
 
 
-def _leads(sentinel: redis.Redis, master: int, replica: int) -> bool:
+def _leads(port: int, master: int, replica: int) -> bool:
     """Say whether a sentinel leads to the master, and would fail over to the replica."""
-    state: Any = sentinel.sentinel_master(NAME)
-    replicas = [each for each in sentinel.sentinel_slaves(NAME) if each["port"] == replica]
+    with redis.Redis(port=port) as sentinel:
+        state: Any = sentinel.sentinel_master(NAME)
+        replicas = [each for each in sentinel.sentinel_slaves(NAME) if each["port"] == replica]
     ready = [each for each in replicas if each["master-link-status"] == "ok"]
     return state["port"] == master and bool(ready) and not ready[0]["is_sdown"]
 
