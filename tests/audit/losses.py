@@ -73,6 +73,15 @@ def restart_empty(scene: Scene) -> None:
         _pair(scene).restart_empty()
 
 
+def restart_from_snapshot(scene: Scene) -> None:
+    """Redis killed with `kill -9`, and restarted with its data of a second before"""
+    at = time.time()
+    with _pair(scene).going_back():
+        scene.wait(1)
+        before = scene.clock()
+    _note_failover(scene, before, at)
+
+
 def travel_forward(scene: Scene) -> None:
     """the clock of Redis set forward by 1 to 5 seconds"""
     master = _pair(scene).master
@@ -208,6 +217,7 @@ LOSSES: list[Callable[[Scene], None]] = [
     evict_under_pressure,
     flush,
     restart_empty,
+    restart_from_snapshot,
     travel_forward,
     travel_back,
     outlive_histories,

@@ -65,7 +65,9 @@ class Pair:
         for name in ("one", "two"):
             (directory / name).mkdir()
             servers.append(running.enter_context(TravellingRedis(directory / name)))
-        self.master, self._replica = servers
+        self._one, two = servers
+        self.master, self._replica = self._one, two
+        self._directory = directory
         self._relay = running.enter_context(Relay(self.master.port))
         self.url = self._relay.url
         self._attach()
@@ -88,8 +90,25 @@ class Pair:
 
     def restart_empty(self) -> None:
         """Restart the master without its data."""
-        self.master.restart(signal.SIGKILL)
+        self.master.stop(signal.SIGKILL)
+        # A replica keeps what it is sent first in a file.
+        self._snapshot.unlink(missing_ok=True)
+        self.master.start()
         self._attach()
+
+    @contextlib.contextmanager
+    def going_back(self) -> Iterator[None]:
+        """Restart the master with the data that it had before the block."""
+        with redis.Redis.from_url(self.master.url) as client:
+            client.save()
+        yield
+        self.master.restart(signal.SIGKILL)
+        self.failed_over_at = time.time()
+        self._attach()
+
+    @property
+    def _snapshot(self) -> Path:
+        return self._directory / ("one" if self.master is self._one else "two") / "dump.rdb"
 
     def _attach(self) -> None:
         with redis.Redis.from_url(self.master.url) as client:
