@@ -209,7 +209,6 @@ class Broker(Protocol):
         limit: int = 0,
         max_bytes: int | None = None,
         witness: Message | None = None,
-        since: Position | None = None,
     ) -> Snapshot:
         """Read the messages after a position, or else the `last` newest, as of one moment.
 
@@ -218,8 +217,7 @@ class Broker(Protocol):
 
         `witness` is the newest kept message that this worker has received.  The snapshot says
         whether Redis lacks it, which is so after a failover to a replica that had not received it.
-        It also has the ids of the channels' last messages that are later than `since`, or else than
-        the witness.
+        It also has the ids of the channels' last messages that are later than the witness.
         """
 
     def note_fork(self, position: Position, *, overtaken: bool) -> Position:

@@ -126,7 +126,6 @@ class MemoryBroker:
         limit: int = 0,
         max_bytes: int | None = None,
         witness: Message | None = None,
-        since: Position | None = None,
     ) -> Snapshot:
         with self._lock:
             self._expire()

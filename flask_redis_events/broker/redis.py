@@ -123,10 +123,7 @@ class RedisBroker:
         limit: int = 0,
         max_bytes: int | None = None,
         witness: Message | None = None,
-        since: Position | None = None,
     ) -> Snapshot:
-        if since is None and witness is not None:
-            since = witness.id
         for _ in range(ATTEMPTS):
             history = History(
                 self._run,
@@ -135,7 +132,7 @@ class RedisBroker:
                 after=after,
                 last=last,
                 limit=limit,
-                since=since,
+                since=None if witness is None else witness.id,
                 max_bytes=max_bytes,
             )
             try:
@@ -207,7 +204,9 @@ class RedisBroker:
             self._spans.end(score),
         )
         first = message(name, *oldest[0]) if oldest else None
-        missing = is_missing(id, held, first, history.state)
+        # The new master may have given the witness's id to another message.
+        replaced = any(one.id == id and one.frame != witness.frame for one in held.messages)
+        missing = replaced or is_missing(id, held, first, history.state)
         return dataclasses.replace(found, lacks_witness=missing)
 
     def note_fork(self, position: Position, *, overtaken: bool) -> Position:

@@ -57,15 +57,15 @@ def _tell_of_fork(
     reports: Reports,
 ) -> Snapshot:
     """Note that a failover lost messages, tell the other workers, and read what is there now."""
-    # Ids go on after our position from here on.  So what has an earlier one is there already.
+    # Ids go on after our position from here on.  So what has an earlier one is there already; it is
+    # compared with what this worker remembers.
     forked = broker.note_fork(after, overtaken=False)
-    since = sequence.tail.oldest
-    snapshot = broker.replay(channels, after=after, since=since)
+    snapshot = broker.replay(channels, after=sequence.tail.oldest.before)
     with lock:
-        overtaken = sequence.is_overtaken(snapshot, forked=True)
+        overtaken = sequence.is_overtaken(snapshot)
     if overtaken:
         forked = broker.note_fork(after, overtaken=True)
-        snapshot = broker.replay(channels, after=after)
+    snapshot = broker.replay(channels, after=after)
     reports.forked(forked)
     broker.publish(TICKS, f":forked {forked}\n\n".encode(), persist=False)
     return snapshot

@@ -123,26 +123,25 @@ class Sequence:
         messages = self.tail.after(channels, cursor)
         return None if messages is None else Snapshot(self.position, messages, {})
 
-    def is_overtaken(self, snapshot: Snapshot, *, forked: bool = False) -> bool:
+    def is_overtaken(self, snapshot: Snapshot) -> bool:
         """Say whether ids up to the position have been given to messages that never came here.
 
         So it is after a failover to a server whose clock was behind, and if Redis' data were
-        replaced by others.  If it is known that Redis has `forked`, what the first messages after
-        the position say of those before them counts, too.
+        replaced by others.
         """
         if self.position is None or self.position < (snapshot.created or BEGINNING):
             return False
         if self._created is not None and self._created != snapshot.created:
             return True
-        before = dict(snapshot.latest)
-        if forked:
-            # The last id of a busy channel has gone on meanwhile.  Without a fork `prev` proves
-            # nothing, as it may be a bound.
-            for message in reversed(snapshot.messages):
-                if message.prev is not None:
-                    before[message.channel] = message.prev
+        if any(
+            last <= self.position and self.tail.lacks(name, last)
+            for name, last in snapshot.latest.items()
+        ):
+            return True
         return any(
-            last <= self.position and self.tail.lacks(name, last) for name, last in before.items()
+            id <= self.position and self.tail.lacks(message.channel, id, message.frame)
+            for message in snapshot.messages
+            if (id := message.id) is not None
         )
 
     def refill(self, snapshot: Snapshot) -> list[str]:

@@ -99,18 +99,26 @@ class Tail:
 
     def saw(self, id: Position) -> bool:
         """Say whether a message with this id is here."""
-        index = bisect_right(self._messages, id, key=_id)
-        return index > 0 and self._messages[index - 1].id == id
+        return self._at(id) is not None
 
-    def lacks(self, name: str, id: Position) -> bool:
+    def lacks(self, name: str, id: Position, frame: bytes | None = None) -> bool:
         """Say whether a message of a channel is not here, although it should have been received."""
-        if id < self.oldest or self.saw(id):
+        if id < self.oldest:
             return False
+        found = self._at(id)
+        if found is not None:
+            # Another server may have given the same id to another message.
+            return found.channel != name or (frame is not None and found.frame != frame)
         return any(
             since < id
             for channel, since in self._since.items()
             if (matches(channel.name, name) if channel.pattern else channel.name == name)
         )
+
+    def _at(self, id: Position) -> Message | None:
+        index = bisect_right(self._messages, id, key=_id)
+        found = self._messages[index - 1] if index else None
+        return found if found is not None and found.id == id else None
 
     def lags(self, channels: Iterable[Channel], position: Position) -> bool:
         """Say whether a position may be older than the subscription to any of these channels."""

@@ -134,6 +134,8 @@ class Watched:
         return self._trio.master
 
     def replicated(self) -> None:
+        # The Sentinels may have failed over by themselves, as on a machine that stalls.
+        wait_until(self._trio.agree, 60)
         with redis.Redis.from_url(self.master.url) as client:
             wait_until(lambda: _follows(client), 20)
 

@@ -53,7 +53,6 @@ class CountingBroker(MemoryBroker):
         limit: int = 0,
         max_bytes: int | None = None,
         witness: Message | None = None,
-        since: Position | None = None,
     ) -> Snapshot:
         if after is not None:
             self.replays += 1

@@ -209,21 +209,20 @@ def test_other_data_or_unseen_messages_overtake_a_position(scene):
     scene.sequence.tail.acknowledged(Channel("a"))
     scene.live(message(11, channel="b"), message(12, channel="a"), message(14, channel="a"))
 
-    def overtaken(
-        *messages: Message, created: int = 1, forked: bool = False, **latest: int
-    ) -> bool:
+    def overtaken(*messages: Message, created: int = 1, **latest: int) -> bool:
         known = {name: Position(number) for name, number in latest.items()}
         found = Snapshot(Position(20), list(messages), {}, Position(created), latest=known)
-        return scene.sequence.is_overtaken(found, forked=forked)
+        return scene.sequence.is_overtaken(found)
 
     scene.sequence.refill(Snapshot(Position(14), [], {}, Position(1)))
     assert not overtaken(a=14)
     assert not overtaken(a=15), "It is still to come."
     assert overtaken(a=13)
+    assert overtaken(a=11), "The same id was that of another message."
     assert not overtaken(b=13), "Nothing says that it should have come."
-    later = message(18, prev=13, channel="a"), message(19, prev=18, channel="a")
-    assert overtaken(*later, a=19, forked=True), "A busy channel has later ones, too."
-    assert not overtaken(*later, a=19), "Its `prev` may be a bound."
-    assert not overtaken(message(19, prev=14, channel="a"), a=19, forked=True)
+    later = message(14, channel="a"), message(19, channel="a")
+    assert not overtaken(*later, a=19)
+    assert overtaken(message(13, channel="a"), *later, a=19), "A busy channel has later ones, too."
+    assert overtaken(message(14, "else", channel="a"), a=19), "The same id was that of another."
     assert overtaken(created=2)
     assert not overtaken(created=15), "Then the position is of before the data."

@@ -84,12 +84,13 @@ class SentinelTrio:
         self._change_places()
 
     def _change_places(self) -> None:
-        """Wait until all Sentinels know the new master, and that the other one follows it."""
+        """Wait until the lost master follows the new one."""
         # A master that was frozen learns only after a while that it is none any more; and on a slow
         # machine the Sentinels may fail over once more.
-        wait_until(self._agreed, 120)
+        wait_until(self.agree, 120)
 
-    def _agreed(self) -> bool:
+    def agree(self) -> bool:
+        """Say whether all Sentinels know who is the master, and that the other one follows it."""
         if self.master_port() == self.replica.port:
             self.master, self.replica = self.replica, self.master
         return all(_leads(port, self.master.port, self.replica.port) for port in self.ports)
