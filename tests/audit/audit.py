@@ -23,6 +23,7 @@ from tests.support.waiting import wait_until
 from .emitting import Emitting, EmittingOne, Style, Where, arguments, by_app, by_emitter
 from .fate import Fate
 from .ledger import Ledger, Record, reconcile
+from .losses import note_what_nobody_caused
 from .page import Page, ask
 from .scene import HEARTBEAT, Scene
 from .scribe import Scribe
@@ -198,6 +199,9 @@ class Audit:
             self.say(f"{passed:5.0f} s  {had:6d} connections  {fault.__doc__}")
             fault(self.scene)
             done[str(fault.__doc__)] += 1
+            done["a failover that was no fault of the schedule"] += note_what_nobody_caused(
+                self.scene
+            )
         return done
 
     def settle(self) -> tuple[Ledger, Fate]:

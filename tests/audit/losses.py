@@ -180,6 +180,17 @@ def _fail_over(scene: Scene, meanwhile: Callable[[], None]) -> None:
     _note_failover(scene, before, at)
 
 
+def note_what_nobody_caused(scene: Scene) -> bool:
+    """Note a failover that was no fault of this schedule; say whether there was one."""
+    before, at = scene.clock(), scene.looked_at
+    changed = scene.store.has_changed()
+    scene.looked_at = time.time()
+    if changed:
+        scene.store.failed_over_at = scene.looked_at
+        _note_failover(scene, before, at)
+    return changed
+
+
 def _note_failover(scene: Scene, before: Position, at: float) -> None:
     scene.failovers.append((at, scene.store.failed_over_at))
     # Workers find out when they reconnect; until then the new master gives out ids.

@@ -55,6 +55,8 @@ class Scene:
     records: list[Record] = field(default_factory=list)
     excuses: list[Excuse] = field(default_factory=list)
     failovers: list[Window] = field(default_factory=list)
+    #: When it was last known that nothing but faults had befallen Redis.
+    looked_at: float = field(default_factory=time.time)
     over: threading.Event = field(default_factory=threading.Event)
 
     def client(self) -> redis.Redis:

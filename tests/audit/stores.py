@@ -34,6 +34,9 @@ class Store(Protocol):
     def replicated(self) -> None:
         """Wait until a failover would lose nothing."""
 
+    def has_changed(self) -> bool:
+        """Say whether there was a failover that nobody has caused; then wait until it is over."""
+
     def failing_over(self) -> contextlib.AbstractContextManager[None]:
         """Keep what happens inside the block from the replica, which then becomes the master."""
 
@@ -49,6 +52,9 @@ class Lasting:
         self.url = self.master.url
 
     def replicated(self) -> None: ...
+
+    def has_changed(self) -> bool:
+        return False
 
     def failing_over(self) -> contextlib.AbstractContextManager[None]:
         raise NotImplementedError("It has no replica.")
@@ -75,6 +81,9 @@ class Pair:
     def replicated(self) -> None:
         with redis.Redis.from_url(self.master.url) as client:
             wait_until(lambda: _follows(client), 20)
+
+    def has_changed(self) -> bool:
+        return False
 
     @contextlib.contextmanager
     def failing_over(self) -> Iterator[None]:
@@ -125,7 +134,7 @@ class Watched:
     failed_over_at = 0.0
 
     def __init__(self, directory: Path, running: contextlib.ExitStack) -> None:
-        self._trio = running.enter_context(SentinelTrio(directory))
+        self._trio = running.enter_context(SentinelTrio(directory, patience=3))
         self.sentinels = json.dumps(self._trio.addresses)
         self.url = self.master.url
 
@@ -134,10 +143,14 @@ class Watched:
         return self._trio.master
 
     def replicated(self) -> None:
-        # The Sentinels may have failed over by themselves, as on a machine that stalls.
-        wait_until(self._trio.agree, 60)
         with redis.Redis.from_url(self.master.url) as client:
             wait_until(lambda: _follows(client), 20)
+
+    def has_changed(self) -> bool:
+        # On a machine that stalls the Sentinels fail over by themselves.
+        before = self.master
+        wait_until(self._trio.agree, 120)
+        return self.master is not before
 
     def fail_over_from_frozen(self) -> None:
         """Freeze the master until Sentinel has made the replica the master."""

@@ -20,9 +20,13 @@ NAME = "main"
 
 
 class SentinelTrio:
-    """A master, a replica and three sentinels; a context manager."""
+    """A master, a replica and three sentinels; a context manager.
 
-    def __init__(self, directory: Path) -> None:
+    The sentinels take a master for lost that does not answer for `patience` seconds.
+    """
+
+    def __init__(self, directory: Path, *, patience: float = 1) -> None:
+        self._patience = patience
         self._directory = directory
         self._cleanup = ExitStack()
         self.ports: list[int] = []
@@ -138,7 +142,7 @@ class SentinelTrio:
         config.write_text(
             f"port {port}\nbind 127.0.0.1\ndir {directory}\n"
             f"sentinel monitor {NAME} 127.0.0.1 {self.master.port} 2\n"
-            f"sentinel down-after-milliseconds {NAME} 1000\n"
+            f"sentinel down-after-milliseconds {NAME} {self._patience * 1000:.0f}\n"
             f"sentinel failover-timeout {NAME} 5000\n"
         )
         binary = redis_binary()
