@@ -29,6 +29,7 @@ OWN = (TICKS, KICKS)
 PRESENCE = "$presence:"
 #: A developer may write `redis:orders` for the channel `orders`, so no channel's name begins so.
 SPELLING = "redis:"
+_UNFIT = re.compile(r"[\r\n\0]")
 
 
 class Channel(NamedTuple):
@@ -55,7 +56,7 @@ def check_name(text: object) -> str:
         raise ChannelError(f"A channel is a str, not {text!r}.")
     if not text:
         raise ChannelError("A channel needs a name; '' is none.")
-    if any(character in text for character in "\r\n\0"):
+    if _UNFIT.search(text):
         raise ChannelError(f"A channel cannot hold a line end or NUL: {text!r}.")
     if text.startswith(RESERVED):
         raise ChannelError(f"Channels that begin with {RESERVED!r} are reserved: {text!r}.")

@@ -26,7 +26,8 @@ LADDER = [
     *("broker.coverage", "broker.base"),
     *("broker.memory_people", "broker.memory_runs", "broker.memory"),
     *("broker.versions",),
-    *("broker.connections", "broker.stamps", "broker.feed", "broker.calls", "broker.commands"),
+    *("broker.connections", "broker.stamps", "broker.feed", "broker.calls"),
+    *("broker.command_pool", "broker.commands"),
     *("broker.history", "broker.index", "broker.people", "broker.runs", "broker.redis", "broker"),
     *("server.client_socket", "server.socket_writer", "server.gunicorn", "server.unfit", "server"),
     *(

@@ -16,18 +16,15 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-import redis
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from ..concurrency import Deadline, backoff
 from .calls import Calls
+from .command_pool import CommandPool
 from .connections import REFUSED, UNREACHABLE, broker_error, connection_settings, translated
-from .versions import disconnect_idle, take_connection
 
 #: Seconds for which a command is tried again before it raises.
 PATIENCE = 10.0
-#: The most connections for commands; further calls wait until one is free.
-CONNECTIONS = 16
 SCRIPTS = ("begin", "publish", "replay", "fork", "lease", "note", "left", "run", "stop")
 
 Command = Sequence[Any]
@@ -37,12 +34,7 @@ class Process:
     """The state of one process: a forked child must not write to its parent's sockets."""
 
     def __init__(self, connection_class: type[Any], settings: dict[str, Any]) -> None:
-        self.pool: Any = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
-            max_connections=CONNECTIONS,
-            timeout=PATIENCE,
-            connection_class=connection_class,
-            **settings,
-        )
+        self.pool = CommandPool(lambda: connection_class(**settings), PATIENCE)
         self.calls = Calls()
         #: Held while the channels of a client's patterns are looked for.
         self.searching = threading.Lock()
@@ -98,7 +90,7 @@ class Commands:
                 return _execute(pool, commands)
             except (*UNREACHABLE, ReadOnlyError) as error:
                 # After a failover, idle connections lead to a server that is no master any more.
-                disconnect_idle(pool)
+                pool.disconnect()
                 attempt += 1
                 if attempt == tries or deadline.passed or isinstance(error, REFUSED):
                     raise broker_error(error) from error
@@ -127,7 +119,7 @@ def _sha(name: str) -> str:
     return hashlib.sha1(_script(name).encode()).hexdigest()
 
 
-def _execute(pool: Any, commands: Sequence[Command]) -> list[Any]:
+def _execute(pool: CommandPool, commands: Sequence[Command]) -> list[Any]:
     """Execute commands; if the server lacks the script of one, load all and execute them again.
 
     Only single commands run a script, so that none of them is executed twice.
@@ -139,21 +131,14 @@ def _execute(pool: Any, commands: Sequence[Command]) -> list[Any]:
         return _exchange(pool, commands)
 
 
-def _exchange(pool: Any, commands: Sequence[Command]) -> list[Any]:
+def _exchange(pool: CommandPool, commands: Sequence[Command]) -> list[Any]:
     """Send commands on one connection and read the replies; raise the first error among them.
 
     This goes round the client of redis-py, whose bookkeeping takes longer than all of our own.
     """
-    connection = take_connection(pool)
-    try:
+    with pool.lend() as connection:
         connection.send_packed_command(connection.pack_commands(commands), check_health=False)
         replies = [_read(connection) for _ in commands]
-    except BaseException:
-        # A reply that was not read would be taken for that of the next command.
-        connection.disconnect()
-        raise
-    finally:
-        pool.release(connection)
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply

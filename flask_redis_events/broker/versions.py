@@ -9,28 +9,11 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from redis import BlockingConnectionPool, Connection
+from redis import Connection
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-#: Arguments of `get_connection`: 5.2 and earlier want a command's name, for which they have no use,
-#: and 5.3 and later warn of one.
-_COMMAND = inspect.signature(BlockingConnectionPool.get_connection).parameters["command_name"]
-_NAMED = ("_",) if _COMMAND.default is inspect.Parameter.empty else ()
 #: Whether a reading takes a timeout of its own, as from 8 on.
 _TIMED = "timeout" in inspect.signature(Connection.read_response).parameters
-
-
-def take_connection(pool: Any) -> Any:
-    """Return a connection of the pool, which is connected."""
-    return pool.get_connection(*_NAMED)
-
-
-def disconnect_idle(pool: Any) -> None:
-    """Disconnect the connections that nobody uses; before 7, `pool.disconnect` ends all."""
-    for connection in list(pool.pool.queue):
-        # The pool keeps None for each connection that it has not made yet.
-        if connection is not None:
-            connection.disconnect()
 
 
 def is_connected(connection: Any) -> bool:

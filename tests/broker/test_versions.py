@@ -9,39 +9,15 @@ import pytest
 import redis
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from flask_redis_events.broker.versions import (
-    disconnect_idle,
-    is_connected,
-    read_reply,
-    take_connection,
-)
+from flask_redis_events.broker.versions import is_connected, read_reply
 
 
 @pytest.fixture
-def pool(redis_server) -> Iterator[Any]:
-    pool = redis.BlockingConnectionPool.from_url(redis_server.url)
-    yield pool
-    pool.disconnect()
-
-
-@pytest.fixture
-def connection(pool) -> Any:
-    return take_connection(pool)
-
-
-def test_a_pool_gives_connected_connections(pool):
-    """And no warning, which would fail this test."""
-    assert is_connected(take_connection(pool))
-
-
-def test_idle_connections_are_disconnected_and_no_others(pool):
-    """A command under way on another connection is not cut off."""
-    used, idle = take_connection(pool), take_connection(pool)
-    pool.release(idle)
-    disconnect_idle(pool)
-
-    assert is_connected(used)
-    assert not is_connected(idle)
+def connection(redis_server) -> Iterator[Any]:
+    connection = redis.Connection(port=redis_server.port)
+    connection.connect()
+    yield connection
+    connection.disconnect()
 
 
 def test_a_reply_is_read_at_once(connection):

@@ -19,6 +19,7 @@ from flask_redis_events import Emitter
 from tests.browser.conftest import Browse, browse, programs
 from tests.e2e.conftest import App, starting
 from tests.support.apps.pages import CLIENTS
+from tests.support.npm import INSTALL
 from tests.support.processes import ROOT, Process
 from tests.support.servers import RedisServer
 
@@ -59,7 +60,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    run(npm, "install", "--ignore-scripts", "--no-audit", "--no-fund")
+    run(npm, *INSTALL)
     browsers = [path.name for path in CLIENTS.glob("*.js") if path.name not in NODE]
     esbuild = [node, "node_modules/esbuild/bin/esbuild", "--bundle", "--format=esm"]
     module = f"--alias:flask-redis-events={STATIC / 'redis-events.js'}"

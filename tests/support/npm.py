@@ -10,6 +10,12 @@ from pathlib import Path
 
 import pytest
 
+#: A request that gets no answer is repeated soon; npm itself would wait for five minutes.
+INSTALL = (
+    *("install", "--ignore-scripts", "--no-audit", "--no-fund"),
+    *("--fetch-timeout=20000", "--fetch-retries=5"),
+    *("--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"),
+)
 PACKAGES = {"esbuild": "0.28.2", "typescript": "5.9"}
 
 
@@ -45,6 +51,5 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "node_modules").exists():
             names = [f"{name}@{version}" for name, version in PACKAGES.items()]
-            options = ["--no-audit", "--no-fund", "--no-save", "--prefix", str(folder)]
-            run(npm, "install", *options, *names, cwd=folder)
+            run(npm, *INSTALL, "--no-save", "--prefix", folder, *names, cwd=folder)
     return folder / "node_modules"
