@@ -32,6 +32,7 @@ from flask_redis_events import (
     redis_event,
     server_event,
 )
+from flask_redis_events.broker.connections import broker_error
 from flask_redis_events.listener import Listener
 from flask_redis_events.testing import hear, read_events
 from tests.support.processes import ROOT
@@ -536,6 +537,16 @@ def test_redis_errors_are_translated(redis_server, prefix):
 
     assert isinstance(caught.value.__cause__, redis.RedisError)
     emitter.close()
+
+
+def test_a_first_try_may_do_without_redis():
+    """If nobody listens where Redis is by default, the error names `memory://`."""
+    refused = "Error 111 connecting to {}. Connection refused."
+    errors = [redis.ConnectionError(refused.format(at)) for at in ("localhost:6379", "redis:6379")]
+    default, chosen = (str(broker_error(error)) for error in errors)
+
+    assert "memory://" in default
+    assert "memory://" not in chosen
 
 
 def test_a_wrong_password_is_refused_at_once(redis_server):

@@ -30,7 +30,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from ..exceptions import BrokerError, ConfigError
-from ..settings import without_password
+from ..settings import Settings, without_password
 
 #: redis-py adds entries with these prefixes to a pool's settings, for the use of that pool only.
 _PRIVATE = ("maint_notifications", "orig_", "himport", "cache", "retry", "event_dispatcher")
@@ -99,6 +99,8 @@ def _parameters(kind: type[Any]) -> set[str]:
     return {name for base in kind.__mro__ for name in inspect.signature(base).parameters}
 
 
+_DEFAULT = urlsplit(Settings.url).netloc
+
 #: Errors which show that a connection is unusable.  AttributeError is one of them, because another
 #: greenlet or thread may be disconnecting the connection at this moment (after an error all idle
 #: connections are), and redis-py then finds some of its attributes set to None.
@@ -128,8 +130,13 @@ def broker_error(error: BaseException) -> BrokerError:
     """Return the `BrokerError` for a foreign error: Redis is unreachable, or refuses a command."""
     if isinstance(error, UNREACHABLE) and not isinstance(error, REFUSED):
         reason = str(error).rstrip(".")
+        # Where the setting has its default, this may be the first try of all.
+        hint = (
+            " Without a Redis, set it to memory:// for a first try." if _DEFAULT in reason else ""
+        )
         return BrokerError(
-            f"Redis could not be reached: {reason}. Check REDIS_EVENTS_URL, and that Redis runs."
+            f"Redis could not be reached: {reason}. Check REDIS_EVENTS_URL, and that Redis"
+            f" runs.{hint}"
         )
     # redis-py 5 has no class for CROSSSLOT outside of its cluster client.
     if isinstance(error, CLUSTER) or str(error).startswith("CROSSSLOT"):
