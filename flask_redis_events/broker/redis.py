@@ -61,7 +61,7 @@ class RedisBroker:
         self._prefix = prefix
         self._spans = Spans.of(history_ttl, silence_ttl)
         self._commands = Commands(url, client)
-        self._stamps = Stamps(secret, self._begin)
+        self._stamps = Stamps(secret, prefix, self._begin)
         self.people = RedisPeople(self._commands.run, self._commands.execute, self._key)
         self.runs = RedisRuns(self._run, self._commands.execute, self._key, self._publishing)
 

@@ -35,15 +35,17 @@ _HARMLESS = re.compile(
 class Stamps:
     """Makes stamps and checks them; `renew` asks Redis for its word."""
 
-    def __init__(self, secret: str, renew: Callable[[], None]) -> None:
+    def __init__(self, secret: str, prefix: str, renew: Callable[[], None]) -> None:
         self._renew = renew
         self._warned = False
         self._rest = Deadline(0)
         #: What Redis' scripts stamp with, where there is no secret.
         self.word = b""
         #: Two keys, so that nobody can append to a payload (a nested code, as in HMAC); '' without
-        #: a secret.
-        self.inner, self.outer = (_key(secret, purpose) for purpose in ("inner", "outer"))
+        #: a secret.  A pattern also matches topics of a longer prefix, whose ids are of another clock.
+        self.inner, self.outer = (
+            _key(secret, f"{purpose} {prefix}") for purpose in ("inner", "outer")
+        )
 
     def sign(self, topic: bytes, envelope: bytes, rest: bytes) -> bytes:
         """Return the stamp that stands between `envelope` and `rest`; `-` without a secret."""

@@ -228,6 +228,23 @@ def test_what_emitters_send_is_genuine(redis_server, history, secret):
     deployment.close()
 
 
+@pytest.mark.parametrize("secret", ["", SECRET])
+def test_a_deployment_with_a_longer_prefix_moves_no_position(redis_server, secret):
+    """A pattern matches its topics, too, and its ids are of another clock."""
+    deployment = Deployment(redis_server, secret=secret)
+    other = Emitter(redis_server.url, prefix=deployment.prefix + "b:", secret=secret)
+    for number in range(3):
+        deployment.emit("b:orders", str(number))
+        other.emit("orders", number)
+    events = deployment.got(deployment.clients["a", "b*"], 6)
+    other.close()
+
+    assert [event.data for event in events[::2]] == ["0", "1", "2"]
+    assert [event.last_event_id for event in events[::2]] == list(map(str, deployment.ids))
+    assert deployment.hub.position == deployment.ids[-1]
+    deployment.close()
+
+
 def test_processes_with_different_secrets_are_told(redis_server, caplog):
     """The log names the setting, once."""
     deployment = Deployment(redis_server, secret=SECRET)
