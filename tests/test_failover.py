@@ -12,6 +12,7 @@ import pytest
 from flask_redis_events.broker import open_broker
 from flask_redis_events.broker.redis import RedisBroker
 from flask_redis_events.clients import Subscription
+from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.hub import Hub
 from flask_redis_events.settings import Settings
 from flask_redis_events.wire import Position
@@ -268,4 +269,27 @@ def test_data_that_were_replaced_are_told(pair):
         pair.emit(pair.master, "b", "makes the index")
     pair.emit(pair.master, "a", "two")
 
+    assert b"event: reset" in take(client, "two")
+
+
+@pytest.mark.parametrize("pair", ["travelling_redis"], indirect=True)
+def test_a_worker_moves_a_clock_on_that_was_set_back_and_forgotten(pair):
+    """Redis refuses ids before those that it has, until a worker shows how far they had come.
+
+    Redis evicts all that it knows of its clock: `ids`, `meta` and the index.  The worker reconnects
+    as soon as its tick does not come back.
+    """
+    pair.master.travel(60)
+    hub = pair.hub()
+    client = join(hub, "a")
+    before = pair.emit(pair.master, "a", "one")
+    take(client, "one")
+    with pair.away(hub):
+        pair.master.travel(-60)
+        pair.master.client().delete("events:ids", "events:meta", "events:channels")
+        with pytest.raises(BrokerError, match="equal or smaller"):
+            pair.emit(pair.master, "a", "refused")
+    after = pair.emit(pair.master, "a", "two")
+
+    assert after > before
     assert b"event: reset" in take(client, "two")

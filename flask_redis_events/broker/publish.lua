@@ -3,7 +3,8 @@
 --
 -- KEYS[1] ids       stream: XADD with '*' is the clock, which never goes back
 -- KEYS[2] call      string: the number and the first id of the last call of this slot
--- KEYS[3] meta      hash: created (an id), word (what shows that a payload comes from here)
+-- KEYS[3] meta      hash: created (an id), word (what shows that a payload comes from here), clock
+--                   (an id of the grain in which the newest id was given out)
 -- KEYS[4] channels  sorted set: channel -> ms of the grain in which it last kept a message
 -- KEYS[5…]          of each channel: last (string: its last kept id), history (stream)
 -- ARGV[1] prefix    what precedes a channel's name for PUBLISH
@@ -32,7 +33,8 @@ local count = (#ARGV - 11 - names) / 3
 -- Longer than any attempt of a call can be under way.
 local MEMORY = '600000'
 
-local word = inner == '' and redis.call('HGET', meta, 'word')
+local noted = redis.call('HMGET', meta, 'word', 'clock', 'created')
+local word = inner == '' and noted[1]
 if inner == '' and not word then return false end
 local first = redis.call('XADD', ids, 'NOMKSTREAM', 'MAXLEN', '~', '1', '*', '', '')
 if not first then return false end
@@ -56,6 +58,13 @@ if count > 1 then
   redis.call('XADD', ids, 'MAXLEN', '~', '1', stem .. seq + count - 1, '', '')
 end
 
+-- Ids may run ahead of Redis' time, if that was set back.  If Redis evicts `ids` then, `begin.lua`
+-- goes on after the newest of these two notes, which transient messages need, too.
+if not noted[2] or string.sub(noted[2], 1, digits) ~= string.sub(first, 1, digits) then
+  redis.call('HSET', meta, 'clock', first)
+  redis.call('ZADD', index, string.match(first, '^%d+'), '$ticks')
+end
+
 -- Return a position for a channel of which Redis knows no last id: no message of it that was kept
 -- after this position is gone.
 local function bound(name, history, id)
@@ -63,7 +72,7 @@ local function bound(name, history, id)
   if newest then return newest[1] end
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
   ms, seq = tonumber(ms), tonumber(seq)
-  local created = redis.call('HGET', meta, 'created')
+  local created = noted[3]
   local beginning = created and tonumber(string.match(created, '^(%d+)-')) or ms
   -- The last id of a message that is younger than `silence` can only be gone by eviction.  Then the
   -- index knows the channel, unless it was evicted, too, and is complete since later only.
@@ -104,6 +113,14 @@ local function refresh(name, last, history, id)
   return ms
 end
 
+-- Whether the index has a channel already, as it kept an earlier message in the grain of this one.
+-- An index says that it is complete since the clock began; it may know nothing from before.
+local began = string.sub(noted[3] or '9', 1, 13)
+local function is_noted(known, id)
+  return string.sub(known, 1, digits) == string.sub(id, 1, digits)
+    and string.sub(known, 1, 13) > began
+end
+
 for number = 1, count do
   local at = 9 + names + 3 * number
   local channel, key, frame = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2]
@@ -113,7 +130,7 @@ for number = 1, count do
     local last, history = KEYS[3 + 2 * channel], KEYS[4 + 2 * channel]
     local known = redis.call('SET', last, id, 'KEEPTTL', 'GET')
     prev = known or bound(name, history, id)
-    local fresh = known and string.sub(known, 1, digits) == string.sub(id, 1, digits)
+    local fresh = known and is_noted(known, id)
       and redis.call('XADD', history, 'NOMKSTREAM', 'MAXLEN', '~', keep, id,
         'prev', prev, 'frame', frame, 'key', key)
     if not fresh then

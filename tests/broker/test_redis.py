@@ -113,6 +113,16 @@ def test_the_index_is_complete_again_in_the_next_grain(open_one, delete):
     assert ([m.id for m in snapshot.messages], snapshot.reason) == ([id], None)
 
 
+def test_an_index_that_began_anew_knows_busy_channels(broker, delete):
+    """If Redis evicts `meta` with the index, the index is complete since the clock began anew."""
+    emit(broker, "a", "b")
+    delete("channels", "meta")
+    [cursor, id] = emit(broker, "b", "a")
+    snapshot = broker.replay(channels("a*"), after=cursor)
+
+    assert ([m.id for m in snapshot.messages], snapshot.reason) == ([id], None)
+
+
 def test_a_channel_without_any_trace_is_known_by_the_index(broker, delete):
     """If history and last id are evicted, the index shows that something is missing."""
     [cursor] = emit(broker, "b")
@@ -208,13 +218,29 @@ def test_the_proof_of_silence_lasts_as_long_as_the_ids_say(travelling, travellin
     assert travelling.replay(channels("a"), after=had).reason is None
 
 
-def test_an_evicted_clock_goes_on_although_it_was_set_back(travelling, travelling_redis):
-    """The index shows how far the ids had come."""
-    [before] = emit(travelling, "a")
+@pytest.mark.parametrize("persist", [True, False])
+@pytest.mark.parametrize("evicted", ["ids", "ids channels", "ids meta"])
+def test_an_evicted_clock_goes_on_although_it_was_set_back(
+    travelling, travelling_redis, evicted: str, persist: bool
+):
+    """The index and `meta` each show how far the ids had come, also those of transient messages."""
+    emit(travelling, "a")
+    travelling_redis.travel(HOUR)
+    before = travelling.publish("b", encode("x"), persist=persist)
     travelling_redis.travel(-HOUR)
-    travelling_redis.client().delete("p:ids")
+    travelling_redis.client().delete(*[f"p:{key}" for key in evicted.split()])
 
     assert emit(travelling, "a")[0] > before
+    assert travelling.replay(channels("b"), after=before).reason == "flushed"
+
+
+def test_a_position_is_not_given_out_again(travelling, travelling_redis):
+    """Nothing was emitted since the clock began, which was evicted after it was set back."""
+    before = travelling.replay([]).clock
+    travelling_redis.travel(-HOUR)
+    travelling_redis.client().delete("p:ids", "p:channels")
+
+    assert travelling.replay([]).clock > before
 
 
 def test_names_leave_the_index(travelling, travelling_redis):
@@ -226,8 +252,8 @@ def test_names_leave_the_index(travelling, travelling_redis):
     for number in range(20):
         emit(travelling, f"later:{number}")
 
-    # The entry without a name says since when it is complete.
-    assert client.zcard("p:channels") == 21
+    # The entry without a name says since when it is complete, and that of `$ticks` is the clock's.
+    assert client.zcard("p:channels") == 22
     assert len(client.keys("p:last:*")) == len(client.keys("p:history:*")) == 20
 
 
