@@ -71,6 +71,8 @@ def table(outcome: Outcome) -> str:
             ("deliveries", verdict.deliveries),
             ("pages", outcome.pages),
             ("resumes", outcome.connections - outcome.pages),
+            *((f"runs: {state}", count) for state, count in sorted(outcome.runs.items())),
+            ("viewers of runs", outcome.viewers),
         ],
         [
             ("missed and told, as Redis had lost it", verdict.told),
@@ -80,6 +82,7 @@ def table(outcome: Outcome) -> str:
                 (f"resets that could not be avoided: {reason}", count)
                 for reason, count in sorted(verdict.excused.items())
             ),
+            ("viewers of runs that Redis had lost before they came", verdict.waiting),
             ("published again, as a failover lost the first", len(ledger.again)),
             ("forged data", verdict.forged),
         ],
@@ -89,7 +92,8 @@ def table(outcome: Outcome) -> str:
             ("out of order", verdict.out_of_order),
             ("cursors moved back", verdict.cursor_back),
             ("false resets", verdict.false_resets),
-            ("streams that stopped", verdict.stopped),
+            ("streams that stopped, or of a run that did not end", verdict.stopped),
+            ("ended as something else than the run", verdict.wrong_ends),
             ("never emitted, or not for this client", verdict.strangers),
             ("under another id than emit returned", verdict.damaged),
             ("published twice", len(ledger.twice)),

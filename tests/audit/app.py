@@ -60,6 +60,17 @@ def add_streams(app: Flask) -> None:
     def present(name: str) -> None:
         """Stream to an identity, and tell who comes and goes."""
 
+    @app.get("/run/<name>")
+    @events.stream("{name}", backlog="all")
+    def run(name: str) -> None:
+        """Show a run."""
+
+    @app.get("/told/<name>")
+    @events.stream("{name}", backlog="all")
+    def told(name: str) -> Callable[..., Any]:
+        """Show a run through a callback."""
+        return lambda channel, message, event: message
+
     @app.get("/poll")
     @events.poll(interval=0.05)
     def poll() -> Callable[[], Any]:

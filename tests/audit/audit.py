@@ -28,6 +28,7 @@ from .page import Page, ask
 from .scene import HEARTBEAT, Scene
 from .scribe import Scribe
 from .verdict import Verdict
+from .viewing import Stage
 from .worlds import WORLDS
 
 Say = Callable[[str], None]
@@ -72,6 +73,9 @@ class Outcome:
     connections: int = 0
     #: The sum over all workers of the last metrics that each one returned.
     metrics: Counter[str] = field(default_factory=Counter)
+    #: As what runs ended for their producers.
+    runs: Counter[str] = field(default_factory=Counter)
+    viewers: int = 0
 
     @property
     def clean(self) -> bool:
@@ -145,6 +149,9 @@ class Audit:
         running.callback(emitter.close)
         self._burster = Emitting(self._style("burst"), by_emitter(emitter)[0])
         self.emitting = list(self._emit(directory))
+        self.stage = Stage(self.server.url, self.where, directory, self._chance.randrange(2**32))
+        running.callback(self.stage.close)
+        self.stage.start()
         self.scene = Scene(
             self._chance,
             self.server,
@@ -155,6 +162,7 @@ class Audit:
             self._burster.emit,
             self._names,
             self.emitting,
+            self.stage,
         )
 
     def _style(self, name: str) -> Style:
@@ -207,6 +215,7 @@ class Audit:
     def settle(self) -> tuple[Ledger, Fate]:
         """Stop emitting, and let every page catch up; then wait for events that must not come."""
         self.say("settling …")
+        self.stage.stop()
         for each in self.emitting:
             each.stop()
         self._end_every_channel()
@@ -222,6 +231,7 @@ class Audit:
                 wait_until(
                     functools.partial(_has, page, last), max(0.0, deadline - time.monotonic())
                 )
+        self.stage.settle()
         # All pages reconnect, because a wrong cursor shows in what the server then sends.
         for page in self.pages:
             page.drop()
@@ -262,11 +272,22 @@ class Audit:
         verdict = Verdict()
         for page in self.every_page:
             page.judge(verdict, ledger, fate)
+        self.stage.judge(verdict, fate)
         metrics: Counter[str] = Counter()
         for each in self._metrics.values():
             metrics.update(each)
         connections = sum(page.connections for page in self.every_page)
-        return Outcome(verdict, ledger, faults, len(self.every_page), connections, metrics)
+        viewers = sum(len(viewers) for _, viewers in self.stage.plays)
+        return Outcome(
+            verdict,
+            ledger,
+            faults + self.stage.mishaps,
+            len(self.every_page),
+            connections,
+            metrics,
+            Counter(play.state or "killed" for play, _ in self.stage.plays),
+            viewers,
+        )
 
     def _ask_for_metrics(self) -> None:
         for _ in range(4):

@@ -41,6 +41,14 @@ def evict_index(scene: Scene) -> None:
         client.delete(f"{scene.prefix}channels")
 
 
+def evict_runs(scene: Scene) -> None:
+    """what Redis knows of a run evicted: its log, its state, or both"""
+    with scene.losing("evicted", "flushed", "trimmed"), scene.client() as client:
+        for name in scene.stage.running:
+            keys = [f"{scene.prefix}{kind}:{name}" for kind in ("history", "run")]
+            client.delete(*scene.chance.choice([keys, keys[:1], keys[1:]]))
+
+
 def evict_under_pressure(scene: Scene) -> None:
     """`maxmemory` with `allkeys-lru` or `allkeys-random`, and another program that fills it"""
     _let_the_clock_catch_up(scene)
@@ -225,6 +233,7 @@ LOSSES: list[Callable[[Scene], None]] = [
     evict_histories,
     evict_channels,
     evict_index,
+    evict_runs,
     evict_under_pressure,
     flush,
     restart_empty,

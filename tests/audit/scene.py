@@ -22,6 +22,7 @@ from .fate import Excuse, Window
 from .ledger import Record
 from .page import Page
 from .stores import Store
+from .viewing import Stage
 
 #: Seconds between the heartbeats of a stream.
 HEARTBEAT = 2.0
@@ -50,6 +51,7 @@ class Scene:
     emit: Callable[[Sequence[str], int], None]
     channels: list[str]
     emitting: Sequence[Pausable]
+    stage: Stage
     prefix: str = PREFIX
     #: What was emitted by `emitting_by`.
     records: list[Record] = field(default_factory=list)

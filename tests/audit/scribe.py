@@ -16,6 +16,8 @@ from .emitting import PREFIX
 from .ledger import Kept, Name
 from .stores import Store
 
+#: What keys of runs begin with, whose messages have other witnesses.
+LOGS = f"{PREFIX}history:run-".encode()
 #: Seconds between two looks.
 PERIOD = 0.4
 
@@ -50,6 +52,8 @@ class Scribe:
     def look(self) -> None:
         with redis.Redis.from_url(self._store.master.url, socket_timeout=5) as client:
             for key in client.scan_iter(match=f"{PREFIX}history:*", count=1000):
+                if key.startswith(LOGS):
+                    continue
                 at = time.time()
                 for id, fields in client.xrange(key):
                     self.seen[self._kept(key, id, fields)] = at

@@ -23,7 +23,10 @@ MOST = 20
 #: After these, ids may begin anew.
 ANEW = {"flushed", "rolled back", "forked"}
 #: What a verdict has that is no fault.
-SOUND = ("deliveries", "told", "unseen", "true_resets", "excused", "forged", "details", "stories")
+SOUND = {
+    *("deliveries", "told", "unseen", "true_resets", "excused", "forged", "waiting"),
+    *("details", "stories"),
+}
 
 
 @dataclass
@@ -53,8 +56,12 @@ class Verdict:
     cursor_back: int = 0
     #: Resets that a perfect observer would not have sent.
     false_resets: int = 0
-    #: Streams that were refused, ended for good, or never began.
+    #: Streams that were refused, ended for good, or never began; those of a run that did not end.
     stopped: int = 0
+    #: Streams of a run that ended as something else than the run.
+    wrong_ends: int = 0
+    #: Viewers of a run that Redis had lost before they came: to them it has not begun.
+    waiting: int = 0
     details: list[str] = field(default_factory=list)
     stories: list[str] = field(default_factory=list)
 
