@@ -23,6 +23,8 @@
 
 local run, runs, history = KEYS[1], KEYS[2], KEYS[8]
 local deed, token, number, final = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[6]
+-- How long a run is known, in ms, if Redis has lost how long it was to be.
+local TTL = 3600000
 local lease, ttl, name = tonumber(ARGV[4]), ARGV[5], ARGV[19]
 
 local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
@@ -32,7 +34,7 @@ local holder, state, stop = found[1], found[2], found[6] or ''
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local lapsed = state == 'running' and tonumber(found[4]) <= now
-ttl = tonumber(ttl ~= '' and ttl or found[5] or 0)
+ttl = tonumber(ttl ~= '' and ttl or found[5] or TTL)
 
 -- Keep the log and what is known of the run for as long as both are needed, by the clock of ids.
 local function keep(id, more)
@@ -65,7 +67,15 @@ local function lose()
   return {'lost', stop}
 end
 
+-- Redis has lost the run and what was written of it.  Whoever waits for its end is told; and as no
+-- position is so old that it began there, whoever comes later is told that something is missing.
+local function lose_what_is_gone()
+  redis.call('HSET', run, 'token', token, 'ttl', ttl, 'number', number, 'started', '0-1')
+  return lose()
+end
+
 if deed == 'lose' then
+  if not state and redis.call('ZSCORE', runs, name) then return lose_what_is_gone() end
   if lapsed then return lose() end
   if state ~= 'running' then redis.call('ZREM', runs, name) end
   return {state or '', stop}
@@ -90,11 +100,7 @@ if deed == 'begin' then
   return {'running', stop}
 end
 
-if not state then
-  -- Redis has lost the run and what was written of it.  Whoever waits for its end is told.
-  redis.call('HSET', run, 'token', token, 'ttl', ttl, 'number', number, 'started', newest[1])
-  return lose()
-end
+if not state then return lose_what_is_gone() end
 if holder ~= token then return {'lost', stop} end
 if number <= tonumber(found[3]) or state ~= 'running' then return {state, stop} end
 local id = newest[1]

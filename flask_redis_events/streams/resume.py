@@ -15,7 +15,7 @@ from ..broker.coverage import Snapshot
 from ..channels import Channel
 from ..clients import Subscription
 from ..hub import Hub
-from ..wire import Batch, Message, Position, control, parts
+from ..wire import BEGINNING, Batch, Message, Position, control, parts
 from ..wire.run import end_of, joined, marker
 
 
@@ -104,6 +104,18 @@ def _with_backlog(hub: Hub, snapshot: Snapshot) -> Beginning:
     return Beginning(first.before, snapshot.clock, parts(snapshot.messages))
 
 
+def _without_state(
+    hub: Hub, after: Position | None, snapshot: Snapshot, reason: str | None
+) -> Beginning:
+    """Begin with a run that has not begun, or with what Redis has not evicted of one that has."""
+    if after is None and reason is None and not snapshot.messages:
+        return Beginning(snapshot.clock, snapshot.clock)
+    messages = joined(snapshot.messages)
+    return _resume(
+        hub, after or BEGINNING, dataclasses.replace(snapshot, messages=messages), reason
+    )
+
+
 def _with_all(
     hub: Hub,
     subscription: Subscription,
@@ -114,13 +126,13 @@ def _with_all(
     """Begin with all that the newest run has come to, or with what of it is new to the client."""
     [channel] = channels
     log = hub.broker.runs.look(channel.name)
+    reason = "unknown id" if last_event_id and after is None else None
     if log.started is None:
         # One that begins after this moment is live.
-        now = hub.replays.now(subscription, channels)
+        snapshot = hub.replays.after(subscription, channels, after or BEGINNING)
         log = hub.broker.runs.look(channel.name)
         if log.started is None:
-            return Beginning(now, now)
-    reason = "unknown id" if last_event_id and after is None else None
+            return _without_state(hub, after, snapshot, reason)
     if after is not None:
         snapshot = hub.replays.after(subscription, channels, after)
         reason = snapshot.reason

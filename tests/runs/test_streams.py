@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flask_redis_events import ConfigError, RedisEvents
+from flask_redis_events import ConfigError, RedisEvents, RunLost
 from flask_redis_events.testing import read_events
 
 NAME = "answer:1"
@@ -80,6 +81,77 @@ def test_a_cursor_that_cannot_go_on_gets_all(client, cursor: str):
     reset, *got = read(client, 3, **{"Last-Event-ID": cursor})
     assert reset[0] == "reset"
     assert got == [("message", "text"), ("end", {"state": "finished"})]
+
+
+@pytest.fixture
+def evict(redis_server, prefix) -> Callable[..., None]:
+    """Return a function that deletes keys of the run as Redis does when it evicts, or all keys."""
+    client = redis_server.client()
+
+    def evict(*kinds: str) -> None:
+        keys = [f"{prefix}{kind}:{NAME}" for kind in kinds]
+        client.delete(*(keys or client.keys(f"{prefix}*")))
+
+    return evict
+
+
+@pytest.mark.parametrize("client", ["redis"], indirect=True)
+@pytest.mark.parametrize("kinds, rest", [(["run"], ["text "]), ([], [])], ids=["state", "all"])
+def test_whoever_comes_after_a_loss_is_told(client, evict, kinds: list[str], rest: list[str]):
+    """A producer whose run Redis has lost ends it, and all later viewers get `reset` first."""
+    with pytest.raises(RunLost), events.run(NAME) as run:
+        run.send("text ")
+        run._attempt()
+        evict(*kinds)
+        run.send("more")
+
+    got = [("message", text) for text in rest]
+    reset, *after = read(client, 2 + len(rest))
+    assert reset[0] == "reset"
+    assert after == [*got, ("end", {"state": "lost"})]
+
+
+@pytest.mark.parametrize("client", ["redis"], indirect=True)
+def test_whoever_comes_back_to_a_forgotten_run_is_told(client, evict):
+    """Redis has lost all of a run that has ended, so the page cannot have the rest of it."""
+    with events.run(NAME) as run:
+        run.send("text ")
+        run._attempt()
+        cursor = events.history(NAME)[0].id
+        run.send("more")
+    evict("run", "history", "last")
+
+    [(event, _)] = read(client, 1, **{"Last-Event-ID": cursor})
+    assert event == "reset"
+
+
+@pytest.mark.parametrize("client", ["redis"], indirect=True)
+def test_a_log_may_outlive_its_state(client, evict):
+    """Redis has evicted what it knew of a run that ended: its log is there, with the end."""
+    with events.run(NAME) as run:
+        run.send("text")
+    evict("run")
+
+    reset, *got = read(client, 3)
+    assert reset[0] == "reset"
+    assert got == [("message", "text"), ("end", {"state": "finished"})]
+
+
+@pytest.mark.parametrize("client", ["redis"], indirect=True)
+def test_a_worker_ends_a_run_whose_state_was_evicted(client, evict):
+    """Its producer was killed, too; the list of leases is what is left."""
+    with events.run(NAME, lease=0.2) as run:
+        run.send("text")
+        run._attempt()
+        # As if it were killed.
+        run._over = True
+    evict("run")
+    time.sleep(0.3)
+    events.hub.broker.runs.sweep()
+
+    assert events.run_status(NAME) == "lost"
+    reset, *got = read(client, 3)
+    assert (reset[0], got) == ("reset", [("message", "text"), ("end", {"state": "lost"})])
 
 
 def test_more_than_a_replay_may_have_is_told(client):
