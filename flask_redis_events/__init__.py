@@ -17,6 +17,7 @@ from .exceptions import (
     RunLost,
     RunTooLarge,
     SetupError,
+    StateFull,
 )
 from .extension import RedisEvents, emit, redis_event, server_event
 from .runs import Run
@@ -44,6 +45,7 @@ __all__ = [
     "RunTooLarge",
     "ServerSentEvent",
     "SetupError",
+    "StateFull",
     "StreamEvent",
     "datastar",
     "emit",

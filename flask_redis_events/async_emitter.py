@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack
 
 from .asking import HistoricEvent
 from .emitter import Emitter
-from .outgoing import EmitOptions
+from .outgoing import EmitOptions, EventOptions
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,10 +48,19 @@ class AsyncEmitter:
         return await self._run(self._emitter.emit_html, channel, html, event, **options)
 
     async def emit_many(
-        self, events: Iterable[tuple[str, Any]], *, persist: bool = True
+        self,
+        events: Iterable[tuple[str, Any] | tuple[str, Any, EventOptions]],
+        *,
+        persist: bool = True,
     ) -> list[str | None]:
         """Send many (channel, data) pairs in order; see `Emitter.emit_many`."""
         return await self._run(self._emitter.emit_many, list(events), persist=persist)
+
+    async def remove(
+        self, channel: str, key: str, data: Any = None, *, event: str | None = None
+    ) -> str | None:
+        """Remove a key that `keep="latest"` has kept; see `Emitter.remove`."""
+        return await self._run(self._emitter.remove, channel, key, data, event=event)
 
     async def touch(self, channel: str) -> None:
         """Let the pages on a channel load what they show; see `Emitter.touch`."""

@@ -17,6 +17,8 @@ class Ending(NamedTuple):
     returns: bool = True
     #: How many times the usual RETRY the client should wait before it comes back.
     patience: float = 1.0
+    #: Whether the client should come back without its position.
+    anew: bool = False
 
 
 #: The client left.
@@ -31,6 +33,8 @@ ENDED = Ending("ended", returns=False)
 DISCONNECTED = Ending("disconnected", returns=False)
 #: The same, but the client comes back, and its view is asked again.
 ASKED_AGAIN = Ending("asked again")
+#: The client missed something, and gets the state again when it is back.
+ANEW = Ending("reset", anew=True)
 #: The worker is about to end.
 DRAINING = Ending("draining")
 #: The worker has no room for one more stream.

@@ -31,6 +31,10 @@ class BrokerError(RedisEventsError):
     """Redis could not be reached, or refused a command; the cause is chained."""
 
 
+class StateFull(RedisEventsError):
+    """A channel's state has no room for one more key, or for more bytes."""
+
+
 class RunActive(RedisEventsError):
     """A run on this channel is under way, and has a producer."""
 

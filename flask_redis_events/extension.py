@@ -13,7 +13,7 @@ from .attributes import Attributes
 from .broker import Broker
 from .channels import PRESENCE, Channel, Template, parse_all, written
 from .concurrency import check_patches
-from .emitter import Emitting
+from .emitting import Emitting
 from .exceptions import ChannelError, SetupError
 from .functions import check_plain
 from .hub import Hub

@@ -238,7 +238,7 @@ class Hub:
         if not ending.returns:
             return None
         retry = jitter(self.settings.retry * ending.patience, by=0.75)
-        return control.reconnect(ending.reason, retry=retry)
+        return control.reconnect(ending.reason, retry=retry, anew=ending.anew)
 
     def _look(self) -> None:
         self.replays.evict()

@@ -29,8 +29,9 @@ class StreamOptions(TypedDict, total=False):
     #: False sends events without ids, so that a reconnecting client gets no missed messages.
     history: bool
     #: How many of the channels' last messages a client gets when it connects for the first time.
+    #: "state": it gets the newest value of each key that was emitted with `keep="latest"`.
     #: "all": the channel has runs, and a client gets all of the newest one, to its end.
-    backlog: int | Literal["all"]
+    backlog: int | Literal["state", "all"]
     #: "ai-sdk" sends what clients of Vercel's AI SDK read; it needs backlog="all".
     format: Literal["ai-sdk"] | None
     #: Action when the client's buffer is full: close, drop or latest.
@@ -79,7 +80,7 @@ class Options:
     buffer: int
     overflow: str
     history: bool = True
-    backlog: int | Literal["all"] = 0
+    backlog: int | Literal["state", "all"] = 0
     format: str | None = None
     on_open: Callable[..., Any] | None = None
     on_close: Callable[..., Any] | None = None
@@ -117,10 +118,10 @@ def presence(name: str, value: object) -> bool | str:
 
 
 def backlog(name: str, value: object) -> int | str:
-    if value == "all":
-        return "all"
+    if isinstance(value, str) and value in ("state", "all"):
+        return value
     if isinstance(value, str):
-        raise ConfigError(f'{name} must be a number of messages or "all", not {value!r}.')
+        raise ConfigError(f'{name} must be a number of messages, "state" or "all", not {value!r}.')
     return settings.count(name, value)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
-from .broker import Outgoing
+from .broker import KEEP, Outgoing
 from .channels import check_name, written
 from .exceptions import FieldError
 from .settings import Settings
@@ -13,15 +13,29 @@ from .wire import ServerSentEvent
 from .wire.data import MARK
 
 
-class EmitOptions(TypedDict, total=False):
-    """The options of `emit` that other ways to emit have, too."""
+class KeyOptions(TypedDict, total=False):
+    """The options of `emit` that each event of `emit_many` may have."""
 
     #: How long browsers wait before they reconnect, in milliseconds.
     retry: int | None
+    #: The value that the event updates, for streams with `overflow="latest"`, and for `keep`.
+    key: str | None
+    #: "latest" keeps the event as the newest one of its key, for streams with `backlog="state"`.
+    keep: Literal["latest"] | None
+
+
+class EmitOptions(KeyOptions, total=False):
+    """The options of `emit` that other ways to emit have, too."""
+
     #: False does not keep the event for clients that reconnect.
     persist: bool
-    #: The value that the event updates, for streams with `overflow="latest"`.
-    key: str | None
+
+
+class EventOptions(KeyOptions, total=False):
+    """The options of one event of `emit_many`."""
+
+    #: The SSE event name.
+    event: str | None
 
 
 def outgoing(
@@ -30,7 +44,9 @@ def outgoing(
     *,
     event: str | None = None,
     retry: int | None = None,
+    persist: bool = True,
     key: str | None = None,
+    keep: str | None = None,
     default: Callable[[Any], Any] | None = None,
     max_event: int = Settings.max_event,
 ) -> Outgoing:
@@ -45,7 +61,8 @@ def outgoing(
             f"The event has {len(frame)} bytes, and REDIS_EVENTS_MAX_EVENT allows {max_event}: emit"
             " an id or a URL by which the page fetches the data, or raise the setting."
         )
-    return Outgoing(name(channel), MARK + frame if data.is_raw else frame, _key(key))
+    frame = MARK + frame if data.is_raw else frame
+    return Outgoing(name(channel), frame, _key(key), _keep(keep, key, persist=persist))
 
 
 def name(channel: str) -> str:
@@ -53,14 +70,33 @@ def name(channel: str) -> str:
     return check_name(written(channel))
 
 
-def pair(given: object) -> tuple[str, Any]:
-    """Return one of the pairs that `emit_many` is given."""
-    if isinstance(given, (tuple, list)) and len(given) == 2:
-        return given[0], given[1]
-    raise FieldError(f"emit_many takes (channel, data) pairs, not {given!r}.")
+def entry(given: object) -> tuple[str, Any, EventOptions]:
+    """Return one of the events that `emit_many` is given."""
+    if isinstance(given, (tuple, list)) and len(given) in (2, 3):
+        channel, data, options = (*given, {})[:3]
+        if isinstance(options, dict) and options.keys() <= EventOptions.__annotations__.keys():
+            return channel, data, cast(EventOptions, options)
+    raise FieldError(
+        "emit_many takes (channel, data) pairs, or (channel, data, options) with a dict of"
+        f" {', '.join(EventOptions.__annotations__)}; not {given!r}."
+    )
 
 
 def _key(key: str | None) -> str | None:
     if key is not None and (not isinstance(key, str) or not key or any(c in key for c in "\r\n\0")):
         raise FieldError(f"key must be a str without line ends, not {key!r}.")
     return key
+
+
+def _keep(keep: str | None, key: str | None, *, persist: bool) -> str:
+    if keep is None:
+        return ""
+    if keep != "latest":
+        raise FieldError(f'keep must be "latest" or None, not {keep!r}.')
+    if key is None:
+        raise FieldError('keep="latest" needs key=: the value of which this is the newest event.')
+    if not persist:
+        raise FieldError(
+            'keep="latest" needs persist=True: clients that come back get the event from history.'
+        )
+    return KEEP

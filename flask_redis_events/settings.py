@@ -114,6 +114,12 @@ class Settings:
     history_ttl: float = 300.0
     #: How long Redis remembers a channel's last id, which proves that the channel was silent since.
     silence_ttl: float = 86_400.0
+    #: How many keys the state of one channel may have: what `emit(…, keep="latest")` keeps.
+    state_keys: int = 1000
+    #: How many bytes the state of one channel may have.
+    state_bytes: int = 1024 * 1024
+    #: How long the state of a channel outlives its last change.
+    state_ttl: float = 7 * 86_400.0
     #: What signs the events on Redis, so that nobody can forge one who may PUBLISH there, the same
     #: in all processes; '' signs nothing.
     secret: str = field(default="", repr=False)
@@ -164,6 +170,9 @@ CHECKS: dict[str, Callable[[str, object], Any]] = {
     "history": count,
     "history_ttl": seconds,
     "silence_ttl": seconds,
+    "state_keys": count,
+    "state_bytes": size,
+    "state_ttl": seconds,
     "secret": secret,
     "max_event": size,
     "max_replay": size,

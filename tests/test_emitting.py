@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from flask_redis_events import BrokerError, Emitter, FieldError
+from flask_redis_events import BrokerError, ConfigError, Emitter, FieldError, StateFull
 from flask_redis_events.broker import commands
 from flask_redis_events.concurrency import spawn
 from flask_redis_events.wire import Position
+from tests.support.factories import channels
 from tests.support.relay import Relay
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
@@ -136,15 +137,17 @@ def test_many_events_whose_answer_was_lost_are_published_once(own_redis_server, 
     subscriber.close()
 
 
-def publish(server: RedisServer, call: str, frame: str) -> bytes:
-    """Run the script as an attempt at a call of one slot."""
-    script = commands._script("publish")
-    names = ("ids", "call:slot", "meta", "channels", "last:a", "history:a")
-    keys = [f"events:{name}" for name in names]
+def publish(server: RedisServer, call: str, frame: str, *, keep: str = "") -> Any:
+    """Run the script as an attempt at a call of one slot; `keep` is what it does to the state."""
+    script = commands._script("keep" if keep else "publish")
+    names = ["ids", "call:slot", "meta", "channels", "last:a", "history:a"]
     settings = [1000, 300_000, 86_400_000, 10_000, 9, 1, "", ""]
-    arguments: list[Any] = ["events:", call, *settings, 1, "a", 1, "", frame]
-    reply: bytes = server.client().eval(script, len(keys), *keys, *arguments)
-    return reply
+    arguments: list[Any] = ["events:", call, *settings, 1, "a", 1, " p" if keep else "", frame]
+    if keep:
+        names = ["states", "state:a", *names]
+        arguments = [1, 10_000, 60_000, keep, *arguments]
+    keys = [f"events:{name}" for name in names]
+    return server.client().eval(script, len(keys), *keys, *arguments)
 
 
 def test_attempts_may_arrive_in_any_order(own_redis_server):
@@ -298,4 +301,143 @@ def test_an_event_that_is_too_large_is_refused(own_redis_server):
         emitter.emit_many([("a", 1), ("a", "x" * 2000)])
 
     assert len(kept(own_redis_server)) == 1
+    emitter.close()
+
+
+# -- the newest value of a key ---------------------------------------------------------------------
+
+
+def state(emitter: Emitter, *names: str) -> list[tuple[str | None, Any]]:
+    """Return the keys and values that the state of channels has."""
+    found = emitter.broker.replay(channels(*names), state=True)
+    return [(message.key, message.value) for message in found.messages]
+
+
+def test_every_way_to_emit_may_keep(redis_server, prefix):
+    """`emit_html`, and single events of `emit_many`, have the same options as `emit`."""
+    emitter = Emitter(redis_server.url, prefix=prefix)
+    emitter.emit("a", 1, key="p", keep="latest")
+    emitter.emit_html("a", "<b>", key="q", keep="latest")
+    emitter.emit_many(
+        [
+            ("a", 2, {"key": "r", "keep": "latest", "event": "price", "retry": 5000}),
+            ("a", 3),
+            ("a", 4, {"key": "p", "keep": "latest"}),
+            ("a", 5, {"key": "p"}),
+        ]
+    )
+    kept = emitter.broker.replay(channels("a"), state=True).messages
+
+    assert state(emitter, "a") == [("q", "<b>"), ("r", 2), ("p", 4)]
+    assert kept[1].event == "price"
+    assert emitter.remove("a", "r") == emitter.history("a")[-1].id
+    assert state(emitter, "a") == [("q", "<b>"), ("p", 4)]
+    emitter.close()
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"keep": "newest", "key": "p"}, "keep must be \"latest\" or None, not 'newest'"),
+        ({"keep": True, "key": "p"}, 'keep must be "latest" or None, not True'),
+        ({"keep": "latest"}, 'keep="latest" needs key='),
+        ({"keep": "latest", "key": ""}, "key must be a str"),
+        ({"keep": "latest", "key": 7}, "key must be a str"),
+        ({"keep": "latest", "key": "a\nb"}, "key must be a str"),
+        ({"keep": "latest", "key": "p", "persist": False}, "needs persist=True"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_cannot_be_kept_is_an_error(redis_server, prefix, options: Any, words: str):
+    """Before anything is sent, and with the words that say what to do."""
+    emitter = Emitter(redis_server.url, prefix=prefix)
+    one: Any = ("a", 1, {name: value for name, value in options.items() if name != "persist"})
+
+    with pytest.raises(FieldError, match=words):
+        emitter.emit("a", 1, **options)
+    with pytest.raises(FieldError, match=words):
+        emitter.emit_many([("a", 1), one], persist=options.get("persist", True))
+    assert emitter.history("a") == []
+    emitter.close()
+
+
+@pytest.mark.parametrize("wrong", [("a", 1, {"persist": False}), ("a", 1, "p"), ("a", 1, {}, 2)])
+def test_options_of_one_event_are_checked(redis_server, prefix, wrong: Any):
+    """The error names the options that there are."""
+    emitter = Emitter(redis_server.url, prefix=prefix)
+
+    with pytest.raises(FieldError, match=r"with a dict of .*key, keep.*; not \('a', 1"):
+        emitter.emit_many([wrong])
+    emitter.close()
+
+
+def test_a_full_state_is_an_error_of_its_own(redis_server, prefix):
+    """The limits are the emitter's arguments, and those are checked like settings."""
+    emitter = Emitter(redis_server.url, prefix=prefix, state_keys=1, state_bytes=2000)
+    emitter.emit("a", 1, key="p", keep="latest")
+
+    with pytest.raises(StateFull, match="REDIS_EVENTS_STATE_KEYS"):
+        emitter.emit("a", 1, key="q", keep="latest")
+    with pytest.raises(StateFull, match="REDIS_EVENTS_STATE_BYTES"):
+        emitter.emit("a", "x" * 2000, key="p", keep="latest")
+    assert state(emitter, "a") == [("p", 1)]
+    wrong_limits: list[dict[str, Any]] = [{"state_keys": -1}, {"state_bytes": 1}, {"state_ttl": 0}]
+    for wrong in wrong_limits:
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            Emitter(redis_server.url, **wrong)
+    emitter.close()
+
+
+def test_a_kept_event_whose_answer_was_lost_is_published_once(own_redis_server):
+    """Also if its repetition would find the state full."""
+    other = Emitter(own_redis_server.url, state_keys=2)
+    other.emit("a", 0, key="p", keep="latest")
+    with Relay(own_redis_server.port) as relay:
+        emitter = Emitter(relay.url, state_keys=2)
+        emitter.position()
+        relay.losing = 1
+        id = emitter.emit("a", 1, key="q", keep="latest")
+        again = emitter.emit("a", 2, key="p", keep="latest")
+        emitter.close()
+
+    assert [event.id for event in other.history("a")][1:] == [id, again]
+    assert state(other, "a") == [("q", 1), ("p", 2)]
+    other.close()
+
+
+def test_the_repetition_of_a_kept_call_changes_nothing(own_redis_server):
+    """Whatever was emitted, removed or refused between two attempts at a call."""
+    server, client = own_redis_server, own_redis_server.client()
+    emitter = Emitter(server.url, state_keys=1)
+    emitter.emit("b", "makes the clock")
+    first = publish(server, "000000000009", "data: 9\n\n", keep="k")
+    assert publish(server, "000000000009", "data: 9\n\n", keep="k") == first
+    emitter.remove("a", "p")
+    emitter.emit("a", 10, key="q", keep="latest")
+
+    assert publish(server, "000000000009", "data: 9\n\n", keep="k") == first
+    assert publish(server, "000000000008", "data: 8\n\n", keep="k") == b""
+    assert state(emitter, "a") == [("q", 10)]
+    # A refusal is no call that was carried out.
+    assert publish(server, "000000000011", "data: 11\n\n", keep="k") == [1, b"keys"]
+    emitter.remove("a", "q")
+    assert publish(server, "000000000011", "data: 11\n\n", keep="k") > first
+    assert state(emitter, "a") == [("p", 11)]
+    assert client.hget("events:state:a", "") == str(1 + 32 + len("data: 11\n\n")).encode()
+    emitter.close()
+
+
+def test_an_event_that_is_not_kept_runs_the_plain_script(own_redis_server):
+    """What a state costs is paid by those who use it."""
+    client = own_redis_server.client()
+    emitter = Emitter(own_redis_server.url)
+    emitter.emit("a", 0, key="p", keep="latest")
+    client.config_resetstat()
+    emitter.emit("a", 1, key="p")
+    emitter.emit_many([("a", 2), ("b", 3, {"key": "p"})])
+    used = {name for name in client.info("commandstats") if name.startswith("cmdstat_h")}
+
+    # The stamp's word and, for a new channel, where ids began.
+    assert used == {"cmdstat_hget"}
+    assert state(emitter, "a", "b") == [("p", 0)]
     emitter.close()

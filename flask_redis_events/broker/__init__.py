@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from ..settings import Settings
 from .base import Broker, Outgoing
+from .limits import KEEP, LIMITS, REMOVE, StateLimits
 from .memory import MemoryBroker
 from .redis import RedisBroker
 
-__all__ = ["Broker", "Outgoing", "open_broker"]
+__all__ = ["KEEP", "REMOVE", "Broker", "Outgoing", "StateLimits", "open_broker"]
 
 
 def open_broker(
@@ -22,13 +23,14 @@ def open_broker(
     history_ttl: float,
     silence_ttl: float = Settings.silence_ttl,
     secret: str = Settings.secret,
+    state: StateLimits = LIMITS,
     client: object = None,
 ) -> Broker:
     """Make the broker that the URL's scheme selects; no connection is made yet.
 
     `history` is in messages for each channel, `history_ttl` and `silence_ttl` in seconds.  `secret`
-    signs what is published.  `client` is a redis-py client whose connection settings are used in
-    place of the URL.
+    signs what is published; `state` limits the states of channels.  `client` is a redis-py client
+    whose connection settings are used in place of the URL.
     """
     if client is None and url.startswith("memory:"):
         return MemoryBroker.named(
@@ -37,6 +39,7 @@ def open_broker(
             history=history,
             history_ttl=history_ttl,
             silence_ttl=silence_ttl,
+            state=state,
         )
     return RedisBroker(
         url,
@@ -45,5 +48,6 @@ def open_broker(
         history_ttl=history_ttl,
         silence_ttl=silence_ttl,
         secret=secret,
+        state=state,
         client=client,
     )

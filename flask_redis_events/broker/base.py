@@ -11,11 +11,12 @@ from .coverage import Snapshot
 
 
 class Outgoing(NamedTuple):
-    """A message to publish: its channel, frame and key."""
+    """A message to publish: its channel, frame and key, and what it does to the state, if that."""
 
     channel: str
     frame: bytes
     key: str | None = None
+    keep: str = ""
 
 
 class Delivery(NamedTuple):
@@ -184,12 +185,19 @@ class Broker(Protocol):
     history_ttl: float
 
     def publish(
-        self, channel: str, frame: bytes, *, persist: bool = True, key: str | None = None
+        self,
+        channel: str,
+        frame: bytes,
+        *,
+        persist: bool = True,
+        key: str | None = None,
+        keep: str = "",
     ) -> Position | None:
         """Publish a frame on a channel; return its id, or None without history.
 
         `persist=False` makes the message transient, so that history does not keep it.  `key` names
-        the value that the message updates, for streams with `overflow="latest"`.
+        the value that the message updates, for streams with `overflow="latest"`.  `keep` is what it
+        does to the state: `KEEP`, `REMOVE` or nothing; it may raise `StateFull`.
         """
 
     def publish_many(
@@ -197,7 +205,8 @@ class Broker(Protocol):
     ) -> list[Position | None]:
         """Publish messages in order, many in one round trip; return their ids.
 
-        A pair of channel and frame is a message without a key.
+        A pair of channel and frame is a message without a key.  After `StateFull`, no message of
+        the same round trip was published.
         """
 
     def replay(
@@ -209,8 +218,11 @@ class Broker(Protocol):
         limit: int = 0,
         max_bytes: int | None = None,
         witness: Message | None = None,
+        state: bool = False,
     ) -> Snapshot:
         """Read the messages after a position, or else the `last` newest, as of one moment.
+
+        With `state`, read the newest value of each key in place of them.
 
         `limit` stops after that many messages of each channel; 0 reads all.  If there are more than
         `max_bytes`, or than can be read for a pattern, the snapshot has none of them, and says so.

@@ -10,8 +10,15 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+from .base import Outgoing
+
+#: The most messages, and about the most bytes, that one call publishes: Redis does nothing else
+#: meanwhile.
+MESSAGES = 1000
+BYTES = 1024 * 1024
 
 
 class _Slot:
@@ -44,3 +51,17 @@ class Calls:
             yield slot.name, f"{slot.number:012d}"
         finally:
             self._free.append(slot)
+
+
+def in_calls(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
+    """Cut messages into what one call publishes."""
+    some: list[Outgoing] = []
+    size = 0
+    for one in messages:
+        if some and (len(some) == MESSAGES or size + len(one[1]) > BYTES):
+            yield some
+            some, size = [], 0
+        some.append(one)
+        size += len(one[1])
+    if some:
+        yield some

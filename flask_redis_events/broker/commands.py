@@ -25,7 +25,7 @@ from .connections import REFUSED, UNREACHABLE, broker_error, connection_settings
 
 #: Seconds for which a command is tried again before it raises.
 PATIENCE = 10.0
-SCRIPTS = ("begin", "publish", "replay", "fork", "lease", "note", "left", "run", "stop")
+SCRIPTS = ("begin", "publish", "replay", "fork", "lease", "note", "left", "run", "stop", "keep")
 
 Command = Sequence[Any]
 

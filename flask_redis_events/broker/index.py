@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..channels import matches
+from .history import History, Spans
 
 #: The most names that are read at once, or looked at in one step of a scan.
 NAMES = 1000
@@ -42,6 +43,14 @@ class Index:
         if len(names) > MATCHES:
             raise TooMany
         return names
+
+    def read_newest(self, history: History, spans: Spans, last: int) -> None:
+        """Read channels until no other can have one of the `last` newest messages."""
+        for names, silent_since in self.newest_first():
+            history.read(names)
+            newest = sorted(m.id.ms for one in history.held for m in one.messages if m.id)[-last:]
+            if len(newest) == last and newest[0] >= silent_since + spans.grain:
+                return
 
     def newest_first(self) -> Iterator[tuple[list[str], int]]:
         """Yield channels in pages, and since when the channels of later pages are silent."""

@@ -19,8 +19,10 @@ from ..settings import Settings
 from ..wire import Message, Position
 from .base import Acknowledgement, Delivery, Feed, Outgoing, Pong, Received
 from .coverage import Held, Snapshot, State, snapshot, too_much
+from .limits import LIMITS, StateLimits
 from .memory_people import MemoryPeople
 from .memory_runs import MemoryRuns
+from .memory_states import MemoryStates
 
 #: URL and prefix -> broker.  Applications and emitters that name the same two share a broker, as
 #: they would share a Redis.  A broker is forgotten with the last of them.
@@ -48,6 +50,7 @@ class MemoryBroker:
         history: int = 1000,
         history_ttl: float = 300.0,
         silence_ttl: float = Settings.silence_ttl,
+        state: StateLimits = LIMITS,
     ) -> None:
         self.numbered = history > 0
         self.history_ttl = history_ttl
@@ -60,6 +63,7 @@ class MemoryBroker:
         self._lock = threading.Lock()
         self._feeds: set[MemoryFeed] = set()
         self._histories: dict[str, _History] = {}
+        self._states = MemoryStates(state)
         #: The id of each channel's last kept message, the oldest first.
         self._last: dict[str, Position] = {}
         self._clock = self._created = Position(time.time_ns() // 1_000_000)
@@ -74,9 +78,16 @@ class MemoryBroker:
         return broker
 
     def publish(
-        self, channel: str, frame: bytes, *, persist: bool = True, key: str | None = None
+        self,
+        channel: str,
+        frame: bytes,
+        *,
+        persist: bool = True,
+        key: str | None = None,
+        keep: str = "",
     ) -> Position | None:
         with self._lock:
+            self._states.check([Outgoing(channel, frame, key, keep)])
             if not self.numbered:
                 self._deliver(Message(channel, frame, key=key))
                 return None
@@ -92,15 +103,19 @@ class MemoryBroker:
                 history.expires = time.time() + history.ttl
                 self._last.pop(channel, None)
                 self._last[channel] = id
+                self._states.put(message, keep)
             self._deliver(message)
             return id
 
     def publish_many(
         self, messages: Iterable[Outgoing | tuple[str, bytes]], *, persist: bool = True
     ) -> list[Position | None]:
+        given = [Outgoing(*one) for one in messages]
+        with self._lock:
+            self._states.check(given)
         return [
-            self.publish(channel, frame, persist=persist, key=key)
-            for channel, frame, key in (Outgoing(*one) for one in messages)
+            self.publish(channel, frame, persist=persist, key=key, keep=keep)
+            for channel, frame, key, keep in given
         ]
 
     def publish_foreign(self, channel: str, payload: bytes) -> None:
@@ -126,19 +141,24 @@ class MemoryBroker:
         limit: int = 0,
         max_bytes: int | None = None,
         witness: Message | None = None,
+        state: bool = False,
     ) -> Snapshot:
         with self._lock:
             self._expire()
-            state = self._state()
-            names = {c.name for c in channels if not c.pattern}
-            for pattern in (c.name for c in channels if c.pattern):
-                names.update(name for name in self._last if matches(pattern, name))
-            held = [self._held(name, after, limit or None, last) for name in sorted(names)]
+            known = self._state()
+            if state:
+                held = self._states.read(channels)
+                last = sum(len(one.messages) for one in held)
+            else:
+                names = {c.name for c in channels if not c.pattern}
+                for pattern in (c.name for c in channels if c.pattern):
+                    names.update(name for name in self._last if matches(pattern, name))
+                held = [self._held(name, after, limit or None, last) for name in sorted(names)]
         size = sum(len(message.frame) for one in held for message in one.messages)
         if max_bytes is not None and size > max_bytes:
-            return too_much(state)
+            return too_much(known)
         patterns = any(channel.pattern for channel in channels)
-        return snapshot(state, held, after=after, last=last, patterns=patterns)
+        return snapshot(known, held, after=after, last=last, patterns=patterns)
 
     def note_fork(self, position: Position, *, overtaken: bool) -> Position:
         raise NotImplementedError("A broker in memory has no replica.")

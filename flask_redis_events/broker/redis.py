@@ -20,21 +20,20 @@ from ..exceptions import BrokerError
 from ..settings import Settings
 from ..wire import Message, Position
 from .base import Outgoing
+from .calls import in_calls
 from .commands import PATIENCE, Commands
 from .coverage import Held, Snapshot, is_missing, snapshot, too_much
 from .feed import RedisFeed
 from .history import Changed, History, Spans, TooMuch, message, read_position
 from .index import Index, TooMany
+from .limits import LIMITS, StateLimits
 from .people import RedisPeople
 from .runs import RedisRuns
 from .stamps import Stamps, new_word
+from .states import RedisStates
 
 #: The layout of the keys on Redis, see "On Redis" in `docs/design.rst`.
 LAYOUT = "2"
-#: The most messages, and about the most bytes, that one call publishes: Redis does nothing else
-#: meanwhile.
-MESSAGES = 1000
-BYTES = 1024 * 1024
 #: More messages than any run has, see `runs.py`.
 WHOLE = 10**12
 #: How often a replay begins anew before it raises, if Redis is flushed or fails over in its midst.
@@ -53,6 +52,7 @@ class RedisBroker:
         history_ttl: float,
         silence_ttl: float = Settings.silence_ttl,
         secret: str = Settings.secret,
+        state: StateLimits = LIMITS,
         client: object = None,
     ) -> None:
         self.numbered = history > 0
@@ -63,18 +63,25 @@ class RedisBroker:
         self._commands = Commands(url, client)
         self._stamps = Stamps(secret, prefix, self._begin)
         self.people = RedisPeople(self._commands.run, self._commands.execute, self._key)
+        self._states = RedisStates(self._run, self._commands.execute, self._key, state)
         self.runs = RedisRuns(self._run, self._commands.execute, self._key, self._publishing)
 
     def publish(
-        self, channel: str, frame: bytes, *, persist: bool = True, key: str | None = None
+        self,
+        channel: str,
+        frame: bytes,
+        *,
+        persist: bool = True,
+        key: str | None = None,
+        keep: str = "",
     ) -> Position | None:
-        return self._publish([Outgoing(channel, frame, key)], persist)[0]
+        return self._publish([Outgoing(channel, frame, key, keep)], persist)[0]
 
     def publish_many(
         self, messages: Iterable[Outgoing | tuple[str, bytes]], *, persist: bool = True
     ) -> list[Position | None]:
         given = [Outgoing(*one) for one in messages]
-        return [id for some in _in_calls(given) for id in self._publish(some, persist)]
+        return [id for some in in_calls(given) for id in self._publish(some, persist)]
 
     def _publish(self, messages: Sequence[Outgoing], persist: bool) -> list[Position | None]:
         if not self.numbered:
@@ -84,10 +91,15 @@ class RedisBroker:
             return [None] * len(messages)
         numbers: dict[str, int] = {}
         given: list[Any] = []
-        for channel, frame, key in messages:
+        keeps = False
+        for channel, frame, key, keep in messages:
+            keeps = keeps or bool(keep)
             given += [numbers.setdefault(channel, len(numbers) + 1), _tail(key), frame]
         with self._publishing(*numbers, persist=persist) as (keys, arguments):
-            first = self._run("publish", keys, [*arguments, *given])
+            if keeps:
+                first = self._states.publish(messages, numbers, keys, [*arguments, *given])
+            else:
+                first = self._run("publish", keys, [*arguments, *given])
         ms, seq = read_position(first)
         return [Position(ms, seq + number) for number in range(len(messages))]
 
@@ -109,7 +121,7 @@ class RedisBroker:
             settings += [int(persist), self._stamps.inner, self._stamps.outer]
             yield keys, [self._prefix, call, *settings, len(channels), *channels]
 
-    def _bare_publish(self, channel: str, frame: bytes, key: str | None) -> list[Any]:
+    def _bare_publish(self, channel: str, frame: bytes, key: str | None, _: str) -> list[Any]:
         topic, rest = self._prefix + channel, f"{_tail(key)}\n".encode() + frame
         stamp = self._stamps.sign(topic.encode(), b":- - ", rest)
         return ["PUBLISH", topic, b":- - " + stamp + rest]
@@ -123,6 +135,7 @@ class RedisBroker:
         limit: int = 0,
         max_bytes: int | None = None,
         witness: Message | None = None,
+        state: bool = False,
     ) -> Snapshot:
         for _ in range(ATTEMPTS):
             history = History(
@@ -137,6 +150,8 @@ class RedisBroker:
             )
             try:
                 with self._turn(channels, max_bytes):
+                    if state:
+                        return self._states.replay(history, channels, max_bytes)
                     found = self._replay(history, channels, after, last)
                 return found if witness is None else self._look_for(witness, history, found)
             except (TooMuch, TooMany):
@@ -175,7 +190,7 @@ class RedisBroker:
             if after is not None:
                 history.read(index.since(self._spans.start(history.begin)))
             else:
-                _read_newest(history, index, self._spans, last)
+                index.read_newest(history, self._spans, last)
             # It is read outside of the steps.
             history.confirm()
         found = snapshot(
@@ -251,29 +266,6 @@ class RedisBroker:
         self._commands.process.checked = True
 
 
-def _read_newest(history: History, index: Index, spans: Spans, last: int) -> None:
-    """Read channels of patterns until no other can have one of the `last` newest messages."""
-    for names, silent_since in index.newest_first():
-        history.read(names)
-        newest = sorted(m.id.ms for one in history.held for m in one.messages if m.id)[-last:]
-        if len(newest) == last and newest[0] >= silent_since + spans.grain:
-            return
-
-
 def _tail(key: str | None) -> str:
     """Return a key as the envelope has it."""
     return f" {key}" if key else ""
-
-
-def _in_calls(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Cut messages into what one call publishes."""
-    some: list[Outgoing] = []
-    size = 0
-    for one in messages:
-        if some and (len(some) == MESSAGES or size + len(one[1]) > BYTES):
-            yield some
-            some, size = [], 0
-        some.append(one)
-        size += len(one[1])
-    if some:
-        yield some

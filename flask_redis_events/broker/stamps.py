@@ -42,7 +42,7 @@ class Stamps:
         #: What Redis' scripts stamp with, where there is no secret.
         self.word = b""
         #: Two keys, so that nobody can append to a payload (a nested code, as in HMAC); '' without
-        #: a secret.  A pattern also matches topics of a longer prefix, whose ids are of another clock.
+        #: a secret.  A pattern also matches topics of longer prefixes, with other ids.
         self.inner, self.outer = (
             _key(secret, f"{purpose} {prefix}") for purpose in ("inner", "outer")
         )

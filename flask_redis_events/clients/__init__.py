@@ -8,6 +8,7 @@ from .outcomes import Outcomes
 from .owner import Owner
 from .registry import Registry
 from .shared import Shared
+from .stateful import Stateful
 from .subscription import Subscription
 from .ticker import Ticker
 
@@ -18,6 +19,7 @@ __all__ = [
     "Owner",
     "Registry",
     "Shared",
+    "Stateful",
     "Subscription",
     "Ticker",
 ]

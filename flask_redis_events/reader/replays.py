@@ -11,12 +11,10 @@ place at once, because each keeps the worker busy; the others wait their turn.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
 from collections.abc import Collection
-from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from .. import memory
@@ -28,8 +26,9 @@ from ..concurrency import Turn
 from ..exceptions import BrokerError, SubscriptionClosed
 from ..reports import Reports
 from ..wire import Message, Position
+from .reading import Reading
 from .sequence import Sequence
-from .tail import newer, size_of
+from .tail import size_of
 
 #: How many seconds a reading serves others after it was made, and how many bytes of memory all of
 #: them may take together; the last one may take more by itself.
@@ -39,49 +38,6 @@ KEPT = 32 * 1024 * 1024
 AT_ONCE = 2
 #: Bytes of what was read that make it worth while to give their memory back.
 WORTHWHILE = 4 * 1024 * 1024
-
-
-class _Reading:
-    """One reading of history, for all who need the same or a part of it."""
-
-    def __init__(self, channels: frozenset[Channel], cursor: Position, *, alone: bool) -> None:
-        self.channels = channels
-        #: Where it begins: the oldest cursor that was asked for until then, or the one `alone`.
-        self.cursor = cursor
-        self.alone = alone
-        #: When it began, and how many losses there had been.
-        self.began: float | None = None
-        self.losses = 0
-        self.done = threading.Event()
-        self.stale_at = math.inf
-        self.size = 0
-        self.snapshot: Snapshot | None = None
-        self.error: BrokerError | None = None
-
-    def takes(self, cursor: Position, *, alone: bool) -> bool:
-        """Say whether it may serve a cursor; as long as it has not begun, it moves back to it."""
-        if self.done.is_set():
-            return self.after(cursor) is not None
-        if alone or self.alone:
-            return self.cursor == cursor
-        if self.began is None:
-            self.cursor = min(self.cursor, cursor)
-        return self.cursor <= cursor
-
-    def after(self, cursor: Position) -> Snapshot | None:
-        """Return what came after a cursor; None if that does not follow from what was read."""
-        found = self.snapshot
-        if found is None or cursor == self.cursor:
-            return found
-        if cursor < self.cursor:
-            # More than too much is too much.
-            return found if found.reason == "too much" else None
-        if cursor > found.clock or found.reason == "too much":
-            return None
-        if any(until <= cursor for until, _ in found.lost.values()):
-            # Only the first reason was looked for; there may be others that concern this cursor.
-            return None
-        return replace(found, messages=newer(found.messages, cursor))
 
 
 class Replays:
@@ -105,8 +61,8 @@ class Replays:
         # Guards all below.
         self._lock = threading.RLock()
         #: The readings that others may join, and those of them that are done, oldest first.
-        self._readings: dict[frozenset[Channel], list[_Reading]] = {}
-        self._kept: deque[_Reading] = deque()
+        self._readings: dict[frozenset[Channel], list[Reading]] = {}
+        self._kept: deque[Reading] = deque()
         self._size = 0
         #: Messages that were read and that some client still waits for, so that others are given
         #: the same.  Unguarded: where two threads read a message at once, it may be kept twice.
@@ -123,11 +79,12 @@ class Replays:
         return snapshot
 
     def after(
-        self, subscription: Subscription, channels: frozenset[Channel], cursor: Position
+        self, subscription: Subscription, channels: frozenset[Channel], cursor: Position | None
     ) -> Snapshot:
         """Return what came after the cursor; the clock is not before the subscription's floor.
 
-        Raises `SubscriptionClosed` if nobody waits for it any more.
+        Without a cursor, return the state: the newest value of each key.  Raises
+        `SubscriptionClosed` if nobody waits for it any more.
         """
         alone = False
         while True:
@@ -154,7 +111,7 @@ class Replays:
             return self._broker.replay(channels, last=count, max_bytes=self._max_bytes)
 
     def now(self, subscription: Subscription, channels: frozenset[Channel]) -> Position:
-        """Return Redis' clock, from which on this worker has everything of these channels."""
+        """Return Redis' clock, after which this worker has everything of these channels."""
         clock = self._broker.replay(()).clock
         # Where nothing is emitted, the next client need not ask.
         self._mark_complete(subscription, channels, clock)
@@ -183,10 +140,10 @@ class Replays:
         self,
         subscription: Subscription,
         channels: frozenset[Channel],
-        cursor: Position,
+        cursor: Position | None,
         *,
         alone: bool,
-    ) -> tuple[_Reading, bool]:
+    ) -> tuple[Reading, bool]:
         """Return the reading that serves this subscription, and whether we have to carry it out."""
         # What was emitted between a reading and the SUBSCRIBE is in neither of them.
         earliest, losses = subscription.subscribed_at or 0.0, self._sequence.losses
@@ -199,11 +156,11 @@ class Replays:
                 )
                 if valid and reading.takes(cursor, alone=alone):
                     return reading, False
-            reading = _Reading(channels, cursor, alone=alone)
+            reading = Reading(channels, cursor, alone=alone)
             readings.append(reading)
             return reading, True
 
-    def _read(self, reading: _Reading, subscription: Subscription) -> None:
+    def _read(self, reading: Reading, subscription: Subscription) -> None:
         try:
             with self._turns:
                 if subscription.closed is not None:
@@ -211,8 +168,9 @@ class Replays:
                     raise SubscriptionClosed(subscription.closed.reason)
                 with self._lock:
                     reading.began, reading.losses = time.monotonic(), self._sequence.losses
+                cursor, most = reading.cursor, self._max_bytes
                 snapshot = self._broker.replay(
-                    reading.channels, after=reading.cursor, max_bytes=self._max_bytes
+                    reading.channels, after=cursor, max_bytes=most, state=cursor is None
                 )
                 self._share(snapshot.messages)
             self._mark_complete(subscription, reading.channels, snapshot.clock)
@@ -260,7 +218,7 @@ class Replays:
             if subscription.closed is None:
                 self._sequence.tail.mark_complete(channels, position)
 
-    def _keep(self, reading: _Reading, snapshot: Snapshot) -> None:
+    def _keep(self, reading: Reading, snapshot: Snapshot) -> None:
         with self._lock:
             reading.snapshot = snapshot
             reading.size = size_of(snapshot.messages)
@@ -270,7 +228,7 @@ class Replays:
             self._read_size += reading.size
         self.evict()
 
-    def _forget(self, reading: _Reading) -> None:
+    def _forget(self, reading: Reading) -> None:
         with self._lock:
             readings = self._readings.get(reading.channels, [])
             if reading in readings:

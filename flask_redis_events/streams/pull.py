@@ -18,6 +18,7 @@ from ..clients import Subscription
 from ..endings import Ending
 from ..hub import Hub
 from ..wire import Batch, Message, Position
+from ..wire.control import Loss
 from .callbacks import Runner
 from .messages import Messages
 from .producer import Producer
@@ -160,9 +161,11 @@ class Pull(Producer):
             self.inbox.commit()
 
     def _pass_on(self, frame: Batch) -> None:
-        """Send what is not for the generator: a `reset`."""
-        self._made.append(frame)
-        self._flush()
+        """Send what is not for the generator: a `reset`, or the position after the history."""
+        if frame.position is None or isinstance(frame, Loss) or self._messages.settled:
+            self._made.append(frame)
+            self._flush()
+        # Else the position is ahead of the generator; a later heartbeat moves the client there.
 
     def _wait_for_room(self) -> None:
         while self._client_waits:

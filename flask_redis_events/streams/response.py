@@ -11,7 +11,7 @@ from flask import Flask, Response, request
 from .. import endings, options
 from ..application import Application
 from ..channels import PRESENCE, Channel
-from ..clients import Finite, Subscription
+from ..clients import Finite, Stateful, Subscription
 from ..concurrency import TURN, jitter
 from ..endings import Ending
 from ..exceptions import BrokerError, ConfigError, FieldError
@@ -54,14 +54,17 @@ def channel_stream(
     if chosen.presence:
         channels = _with_presence(channels, chosen)
     numbered = chosen.history and hub.settings.history > 0
-    is_run = chosen.backlog == "all"
-    if is_run:
-        _check_run(hub, channels, callback)
+    if chosen.backlog in ("state", "all") and not hub.broker.numbered:
+        needs = "needs a history: set REDIS_EVENTS_HISTORY to 1 or more."
+        raise ConfigError(f'backlog="{chosen.backlog}" {needs}')
+    if chosen.backlog == "all":
+        _check_run(channels, callback)
         if chosen.format and request.method in ("GET", "HEAD") and not _is_active(hub, channels[0]):
             return Response(status=204)
 
     def subscription(on: tuple[Channel, ...] = (), *, held: bool = True) -> Subscription:
-        kind = Finite if on and is_run else Subscription
+        kinds = {"state": Stateful, "all": Finite if on else Subscription}
+        kind = kinds.get(str(chosen.backlog), Subscription)
         return kind(on, limit=chosen.buffer, overflow=chosen.overflow, held=held, numbered=numbered)
 
     source: Source
@@ -76,14 +79,12 @@ def channel_stream(
     return _respond(hub, runner, source, chosen)
 
 
-def _check_run(hub: Hub, channels: tuple[Channel, ...], callback: Any) -> None:
+def _check_run(channels: tuple[Channel, ...], callback: Any) -> None:
     if len(channels) != 1 or channels[0].pattern or is_generator(callback):
         raise ConfigError(
             'backlog="all" is for one channel with an exact name, passed through or by a callback:'
             " open a stream for each run."
         )
-    if not hub.broker.numbered:
-        raise ConfigError('backlog="all" needs a history: set REDIS_EVENTS_HISTORY to 1 or more.')
 
 
 def _is_active(hub: Hub, channel: Channel) -> bool:

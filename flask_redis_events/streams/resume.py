@@ -36,9 +36,12 @@ def begin_at_once(
 ) -> Beginning | None:
     """Find where a held subscription that is live begins; None if Redis has to be asked.
 
-    `backlog` is how many of the channels' last messages a first connect gets, or "all" of a run.
+    `backlog` is how many of the channels' last messages a first connect gets, or their "state", or
+    "all" of a run.
     """
     if backlog == "all":
+        return None
+    if backlog == "state" and not (subscription.numbered and last_event_id):
         return None
     now = subscription.floor
     if not hub.broker.numbered and last_event_id:
@@ -49,7 +52,7 @@ def begin_at_once(
     if last_event_id:
         after = Position.parse(last_event_id)
         if after is None:
-            return _reset(hub, "unknown id", now, now)
+            return None if backlog == "state" else _reset(hub, "unknown id", now, now)
         remembered = hub.replays.from_memory(channels, after)
         return None if remembered is None else _resume(hub, after, remembered)
     return None if backlog or subscription.subscribed_at is not None else Beginning(now, now)
@@ -66,6 +69,10 @@ def begin_from_redis(
     after = Position.parse(last_event_id) if last_event_id else None
     if backlog == "all":
         return _with_all(hub, subscription, channels, after, last_event_id)
+    if backlog == "state":
+        if not subscription.numbered:
+            after = last_event_id = None
+        return _with_state(hub, subscription, channels, after, last_event_id)
     if after is not None:
         return _resume(hub, after, hub.replays.after(subscription, channels, after))
     if isinstance(backlog, int) and backlog:
@@ -114,6 +121,38 @@ def _without_state(
     return _resume(
         hub, after or BEGINNING, dataclasses.replace(snapshot, messages=messages), reason
     )
+
+
+def _with_state(
+    hub: Hub,
+    subscription: Subscription,
+    channels: frozenset[Channel],
+    after: Position | None,
+    last_event_id: str | None,
+) -> Beginning:
+    """Begin with the newest value of each key; with history, where that covers the cursor."""
+    history = reason = None
+    if after is not None:
+        history = hub.replays.after(subscription, channels, after)
+        if history.reason is None:
+            return _resume(hub, after, history)
+        reason = history.reason
+    elif last_event_id:
+        reason = "unknown id"
+    state = hub.replays.after(subscription, channels, None)
+    # Events that were kept after a loss are given, too; those after the clock arrive live.
+    clock = state.clock if history is None else min(history.clock, state.clock)
+    given = [*state.messages, *(history.messages if history is not None else ())]
+    messages = sorted({id: one for one in given if (id := one.id) and id <= clock}.items())
+    first: list[Batch] = []
+    if reason := reason or state.reason:
+        hub.reports.reset(reason)
+        first.append(control.reset(reason))
+    # Values may be older than any history.  So `ready` has no position, and a client that is cut
+    # before it has all of them begins anew; the last frame takes it to the present.
+    last = [control.heartbeat(clock)] if subscription.numbered else []
+    values = parts([message for _, message in messages])
+    return Beginning(None, clock, itertools.chain(first, values, last))
 
 
 def _with_all(

@@ -74,9 +74,13 @@ def reset(reason: str, position: Position | None = None) -> Batch:
     return _control("reset", {"reason": reason}, position)
 
 
-def reconnect(reason: str, *, retry: float) -> Batch:
-    """The stream ends here, and the browser comes back after `retry` seconds."""
-    return _control("reconnect", {"reason": reason}, None, retry=retry)
+def reconnect(reason: str, *, retry: float, anew: bool = False) -> Batch:
+    """The stream ends here, and the browser comes back after `retry` seconds.
+
+    `anew`: it comes back without a position, because the id of the frame is empty.
+    """
+    id, text = "" if anew else None, dumps({"reason": reason})
+    return Batch(control=sse.encode(text, event="reconnect", id=id, retry=round(retry * 1000)))
 
 
 def end(position: Position | None, state: str | None = None) -> Batch:
@@ -92,10 +96,8 @@ def _data(position: Position | None) -> dict[str, str]:
     return {"id": str(position)} if position else {}
 
 
-def _control(
-    name: str, data: dict[str, Any], position: Position | None, *, retry: float | None = None
-) -> Batch:
-    return Batch(control=_frame(name, data, position, retry=retry), position=position)
+def _control(name: str, data: dict[str, Any], position: Position | None) -> Batch:
+    return Batch(control=_frame(name, data, position), position=position)
 
 
 def _frame(

@@ -10,11 +10,11 @@ from itertools import pairwise
 import pytest
 from redis._parsers import _HiredisParser, _RESP2Parser
 
-from flask_redis_events.broker import Broker, open_broker
+from flask_redis_events.broker import KEEP, REMOVE, Broker, Outgoing, StateLimits, open_broker
 from flask_redis_events.broker.base import Acknowledgement, Delivery, Feed, Pong, Received
 from flask_redis_events.broker.redis import RedisBroker
 from flask_redis_events.channels import Channel
-from flask_redis_events.exceptions import BrokerError
+from flask_redis_events.exceptions import BrokerError, StateFull
 from flask_redis_events.wire import Position
 from flask_redis_events.wire.sse import encode
 from tests.support.factories import channels
@@ -29,8 +29,8 @@ def open_one(request, redis_server, prefix) -> Iterator[Open]:
     opened: list[Broker] = []
     url = redis_server.url if request.param == "redis" else f"memory://{prefix}"
 
-    def open_one(*, history: int = 1000, history_ttl: float = 300.0) -> Broker:
-        broker = open_broker(url, prefix=prefix, history=history, history_ttl=history_ttl)
+    def open_one(*, history: int = 1000, history_ttl: float = 300.0, **given) -> Broker:
+        broker = open_broker(url, prefix=prefix, history=history, history_ttl=history_ttl, **given)
         opened.append(broker)
         return broker
 
@@ -350,3 +350,155 @@ def test_an_evicted_history_is_not_covered(redis_server, prefix):
     assert broker.replay(channels("a"), after=before).reason == "trimmed"
     assert broker.replay(channels("a"), after=last).reason is None
     broker.close()
+
+
+# -- the state: the newest value of each key -------------------------------------------------------
+
+
+def keep(broker: Broker, channel: str, key: str, text: str = "x") -> Position | None:
+    return broker.publish(channel, encode(text), key=key, keep=KEEP)
+
+
+def state(broker: Broker, *names: str) -> list[tuple[str, str | None, str]]:
+    """Return what the state of channels has: channel, key and value, in the order of their ids."""
+    found = broker.replay(channels(*names), state=True)
+    assert found.reason is None
+    return [(one.channel, one.key, str(one.value)) for one in found.messages]
+
+
+def test_the_state_has_the_newest_value_of_each_key(broker):
+    """Values of all channels come in the order of their ids, with their ids; others do not."""
+    keep(broker, "a", "p", "old")
+    ids = [keep(broker, "b", "p", "1"), keep(broker, "a", "q ü", "2"), keep(broker, "a", "p", "3")]
+    keep(broker, "other", "p")
+    emit(broker, "a", "not kept", key="p")
+    found = broker.replay(channels("a", "b"), state=True)
+
+    assert [one.id for one in found.messages] == ids
+    assert found.messages[2].frame == b"id: %b\n" % str(ids[2]).encode() + encode("3")
+    assert state(broker, "a", "b") == [("b", "p", "1"), ("a", "q ü", "2"), ("a", "p", "3")]
+    assert found.clock > ids[2]
+    assert state(broker, "never") == []
+
+
+def test_a_value_is_an_event_like_any_other(open_one):
+    """It is kept in history, and delivered with the id and key that it has in the state."""
+    broker = open_one()
+    feed = broker.open()
+    feed.subscribe(channels("a"))
+    read(feed, 1)
+    before = emit(broker, "a", "before")
+    id = keep(broker, "a", "p", "1")
+    live = [item.message for item in read(feed, 2) if isinstance(item, Delivery)][-1]
+    feed.close()
+
+    assert (live.id, live.key, live.prev, live.value) == (id, "p", before, 1)
+    assert [one.id for one in broker.replay(channels("a"), last=9).messages] == [before, id]
+
+
+def test_patterns_find_states(broker):
+    """A pattern has the values of all channels that match, also of many."""
+    for number in range(30):
+        keep(broker, f"price:{number}", "p", str(number))
+    keep(broker, "price", "p")
+    broker.publish("price:99", encode("x"))
+
+    assert [value for _, _, value in state(broker, "price:*")] == [str(n) for n in range(30)]
+    assert state(broker, "price:7", "price:?")[7] == ("price:7", "p", "7")
+    assert len(state(broker, "price:7", "price:?")) == 10
+
+
+def test_a_key_is_removed(broker):
+    """The message that removes it is delivered and kept; a state without keys is gone."""
+    keep(broker, "a", "p")
+    keep(broker, "a", "q", "2")
+    id = broker.publish("a", encode("gone"), key="p", keep=REMOVE)
+
+    assert state(broker, "a") == [("a", "q", "2")]
+    assert broker.replay(channels("a"), last=1).messages[0].id == id
+    broker.publish("a", encode("gone"), key="never", keep=REMOVE)
+    broker.publish("a", encode("gone"), key="q", keep=REMOVE)
+    assert state(broker, "a") == state(broker, "*") == []
+
+
+def test_a_state_has_as_many_keys_as_it_may(open_one):
+    """One more is refused, and nothing of it is published; the keys that are there go on."""
+    broker = open_one(state=StateLimits(keys=2))
+    keep(broker, "a", "p", "1")
+    last = keep(broker, "a", "q", "2")
+    with pytest.raises(StateFull, match=r"'a' may have 2 keys .*_STATE_KEYS.* 'r' .*remove"):
+        keep(broker, "a", "r")
+    with pytest.raises(StateFull):
+        broker.publish_many([("a", encode("x")), Outgoing("a", encode("x"), "r", KEEP)])
+
+    assert broker.replay(channels("a"), last=1).messages[0].id == last
+    keep(broker, "a", "p", "3")
+    keep(broker, "b", "r")
+    assert state(broker, "a") == [("a", "q", "2"), ("a", "p", "3")]
+    broker.publish("a", encode("x"), key="p", keep=REMOVE)
+    keep(broker, "a", "r", "4")
+    assert state(broker, "a") == [("a", "q", "2"), ("a", "r", "4")]
+
+
+def test_a_state_has_as_many_bytes_as_it_may(open_one):
+    """Keys, frames and 32 bytes for each of them count; a value may always become smaller."""
+    broker = open_one(state=StateLimits(size=1024))
+    keep(broker, "a", "p", "x" * 400)
+    keep(broker, "a", "q", "x" * 400)
+    with pytest.raises(StateFull, match=r"may have 1024 bytes .*_STATE_BYTES.* 'q' "):
+        keep(broker, "a", "q", "x" * 600)
+    with pytest.raises(StateFull):
+        keep(broker, "a", "r", "x" * 200)
+
+    keep(broker, "a", "p", "x" * 100)
+    keep(broker, "a", "q", "x" * 600)
+    assert [len(value) for _, _, value in state(broker, "a")] == [100, 600]
+    # The exact limit.
+    room = 1024 - sum(1 + 32 + len(encode("x" * length)) for length in (100, 600))
+    text = "x" * (room - 1 - 32 - len(encode("")))
+    with pytest.raises(StateFull):
+        keep(broker, "a", "r", text + "x")
+    keep(broker, "a", "r", text)
+
+
+def test_many_values_in_one_call(open_one):
+    """Messages of one call that keep, remove and do neither change the states in their order."""
+    broker = open_one(state=StateLimits(keys=2))
+    ids = broker.publish_many(
+        [
+            Outgoing("a", encode("1"), "p", KEEP),
+            Outgoing("b", encode("2"), "p", KEEP),
+            ("a", encode("3")),
+            Outgoing("a", encode("4"), "p", KEEP),
+            Outgoing("a", encode("5"), "q", KEEP),
+            Outgoing("a", encode("6"), "q", REMOVE),
+            Outgoing("a", encode("7"), "r", KEEP),
+        ]
+    )
+
+    assert state(broker, "a", "b") == [("b", "p", "2"), ("a", "p", "4"), ("a", "r", "7")]
+    found = broker.replay(channels("a", "b"), state=True)
+    assert [one.id for one in found.messages] == [ids[1], ids[3], ids[6]]
+
+
+def test_a_state_may_be_too_much(broker):
+    """A client that would be given more than it may is told so."""
+    keep(broker, "a", "p", "x" * 5000)
+    keep(broker, "a", "q", "x" * 5000)
+
+    found = broker.replay(channels("a"), state=True, max_bytes=8000)
+    assert (found.messages, found.reason) == ([], "too much")
+    assert broker.replay(channels("a"), state=True, max_bytes=20_000).reason is None
+
+
+def test_a_state_expires(open_one):
+    """It outlives its last change by the limit's time."""
+    broker = open_one(state=StateLimits(ttl=0.3))
+    keep(broker, "a", "p")
+    time.sleep(0.2)
+    keep(broker, "a", "q")
+    time.sleep(0.2)
+
+    assert len(state(broker, "a")) == len(state(broker, "*")) == 2
+    wait_until(lambda: state(broker, "a") == [], 5)
+    assert state(broker, "*") == []

@@ -12,6 +12,7 @@ import pytest
 from flask_redis_events import endings, memory
 from flask_redis_events.broker import open_broker
 from flask_redis_events.broker.coverage import Snapshot
+from flask_redis_events.broker.limits import KEEP
 from flask_redis_events.broker.memory import MemoryBroker
 from flask_redis_events.channels import Channel
 from flask_redis_events.clients import Subscription
@@ -19,6 +20,7 @@ from flask_redis_events.concurrency import spawn
 from flask_redis_events.exceptions import BrokerError, SubscriptionClosed
 from flask_redis_events.hub import Hub
 from flask_redis_events.reader import replays
+from flask_redis_events.reader.reading import Reading
 from flask_redis_events.reader.replays import AT_ONCE
 from flask_redis_events.reader.tail import size_of
 from flask_redis_events.settings import Settings
@@ -53,8 +55,9 @@ class CountingBroker(MemoryBroker):
         limit: int = 0,
         max_bytes: int | None = None,
         witness: Message | None = None,
+        state: bool = False,
     ) -> Snapshot:
-        if after is not None:
+        if after is not None or state:
             self.replays += 1
             self.reading += 1
             self.most = max(self.most, self.reading)
@@ -62,10 +65,10 @@ class CountingBroker(MemoryBroker):
             self.reading -= 1
             if self.fail:
                 raise BrokerError("On purpose.")
-            if after < self.too_much_before:
+            if after is not None and after < self.too_much_before:
                 clock = super().replay(()).clock
                 return Snapshot(clock, [], {"": (clock, "too much")})
-        return super().replay(channels, after=after, last=last, max_bytes=max_bytes)
+        return super().replay(channels, after=after, last=last, max_bytes=max_bytes, state=state)
 
     def emit(self, channel: str, text: str) -> Position:
         position = self.publish(channel, encode(text))
@@ -132,6 +135,32 @@ def test_a_storm_reads_once():
     assert [values(snapshot) for snapshot in snapshots] == [["y"]] * 100 + [["y", "z"]]
     assert snapshots[-1].clock == late
     assert broker.replays == 1
+    hub.close()
+
+
+def test_a_storm_reads_the_state_a_few_times():
+    """First connects that wait together share a reading; each gets the state of its own moment."""
+    broker, hub = make()
+    broker.publish("a", encode("x"), key="p", keep=KEEP)
+    inboxes = [listen(hub, "a") for _ in range(100)]
+    snapshots: list[Snapshot] = []
+    broker.gate.clear()
+
+    def replay(inbox: Subscription) -> None:
+        snapshots.append(hub.replays.after(inbox, inbox.channels, None))
+
+    threads = [spawn("test", functools.partial(replay, inbox)) for inbox in inboxes]
+    wait_until(lambda: broker.reading == 2)
+    broker.gate.set()
+    for thread in threads:
+        thread.join(5)
+    assert [values(snapshot) for snapshot in snapshots] == [["x"]] * 100
+    assert broker.replays <= 5
+    broker.publish("a", encode("not kept"))
+    broker.publish("a", encode("y"), key="p", keep=KEEP)
+
+    late = hub.replays.after(listen(hub, "a"), inboxes[0].channels, None)
+    assert values(late) == ["y"]
     hub.close()
 
 
@@ -411,7 +440,7 @@ def test_memory_is_given_back_after_a_storm(storm, monkeypatch):
     monkeypatch.setattr(replays, "WORTHWHILE", 300 * size)
     kept = [message(number) for number in range(100, 1000)]
     storm.hub.replays._share(kept)
-    reading = replays._Reading(frozenset(), Position(1), alone=False)
+    reading = Reading(frozenset(), Position(1), alone=False)
     storm.hub.replays._keep(reading, Snapshot(Position(1000), kept, {}))
     for left in (900, 451, 449, 300, 200, 100, 0):
         del kept[left:]

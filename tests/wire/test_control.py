@@ -74,6 +74,12 @@ FRAMES = [
         None,
         id="reconnect",
     ),
+    pytest.param(
+        control.reconnect("reset", retry=0.5, anew=True),
+        b'id: \nevent: reconnect\nretry: 500\ndata: {"reason":"reset"}\n\n',
+        None,
+        id="reconnect without a position",
+    ),
     pytest.param(control.end(AT), b"id: 5-1.end\nevent: end\ndata: {}\n\n", None, id="end"),
     pytest.param(
         control.end(None), b"id: 0-0.end\nevent: end\ndata: {}\n\n", None, id="end, no ids"

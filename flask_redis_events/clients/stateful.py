@@ -1,0 +1,26 @@
+"""A subscription of a stream that begins with the state: where it misses something, it begins anew.
+
+The page cannot know which of its values are old then, and the state has the newest ones.
+"""
+
+from __future__ import annotations
+
+from ..endings import ANEW
+from ..wire.control import Loss
+from .subscription import Subscription
+
+
+class Stateful(Subscription):
+    """A member that comes back without its position after a loss, and so gets the state again."""
+
+    __slots__ = ()
+
+    def lose(self, loss: Loss) -> bool:
+        told = super().lose(loss)
+        if told:
+            self.owner.dismiss(ANEW)
+        return told
+
+    def _report(self, dropped: int | None) -> None:
+        # Whatever the overflow policy is: it resumes, and has what was dropped from history.
+        super()._report(None if dropped else dropped)
