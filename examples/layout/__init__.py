@@ -40,6 +40,12 @@ def add_nonce() -> dict[str, Any]:
     return {"csp_nonce": csp_nonce()}
 
 
+@layout.app_template_filter()
+def color(name: str) -> str:
+    """Return the class of an avatar's colour, always the same one for a name."""
+    return f"c{sum(name.encode()) % 6}"
+
+
 @layout.before_app_request
 def refuse_other_sites() -> None:
     """Refuse forms that another site has sent in the user's name; every browser tells."""

@@ -1,40 +1,72 @@
-"use strict";
-const $ = (id) => document.getElementById(id);
-const source = new EventSource(`stream/${encodeURIComponent(user)}`);
-let unread = 0;
+import { element, live, send } from "layout";
 
-function countUnread(count) {
-  unread = count;
+const $ = (id) => document.getElementById(id);
+const list = $("list");
+const title = document.title;
+
+function count(unread) {
   $("unread").textContent = unread;
-  $("unread").hidden = unread === 0;
+  $("unread").hidden = $("read-all").hidden = !unread;
+  document.title = unread ? `(${unread}) ${title}` : title;
 }
 
-source.onmessage = (event) => {
-  const { from, text, server_time: at } = JSON.parse(event.data);
-  const item = document.createElement("li");
-  item.textContent = `${new Date(at * 1000).toLocaleTimeString()}  ${from}: ${text}`;
-  $("list").append(item);
-  if (document.hidden) countUnread(unread + 1);
-};
-source.addEventListener("ready", () => { $("state").textContent = "live"; });
-source.addEventListener("reset", () => location.reload());
-source.onerror = () => {
-  // CLOSED: refused (401, 403), and the browser does not try again.
-  $("state").textContent = source.readyState === EventSource.CLOSED ? "refused" : "reconnecting";
-};
-document.addEventListener("visibilitychange", () => countUnread(0));
+/** Show a note once, because a page that was rendered in that moment gets it by the stream, too. */
+function show(html) {
+  const note = element(html);
+  const shown = $(note.id);
+  if (shown) {
+    shown.replaceWith(note);
+  } else {
+    note.classList.add("appears");
+    list.prepend(note);
+  }
+}
+
+live(list.dataset.stream, {
+  note({ html, unread }) {
+    show(html);
+    count(unread);
+  },
+  read({ ids, unread }) {
+    for (const id of ids) $(`note-${id}`)?.classList.remove("unread");
+    count(unread);
+  },
+  /** Events are missing: show what the database has, and go on from there. */
+  async load() {
+    const response = await fetch(list.dataset.state, { headers: { Accept: "application/json" } });
+    if (!response.ok) throw new Error(`The state is not to be had: ${response.status}.`);
+    const { notes, unread, position } = await response.json();
+    list.replaceChildren(...notes.map(element));
+    count(unread);
+    return position;
+  },
+  state(name) {
+    // Somebody has signed out, maybe in another tab: the server says what this page may show.
+    if (name === "ended" || name === "refused") location.reload();
+  },
+}, { since: list.dataset.since, identity: list.dataset.user });
+
+list.addEventListener("click", ({ target }) => {
+  const button = target.closest("button");
+  // The list changes when the event comes back, here and in the other tabs alike.
+  if (button) send(`${list.dataset.read}/${button.value}`);
+});
+
+$("read-all").addEventListener("click", () => send(list.dataset.read));
 
 $("send").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const { to, text } = event.target.elements;
-  if (text.readOnly) return;  // on its way
-  text.readOnly = true;
-  const sent = await fetch(`notify/${encodeURIComponent(to.value.trim())}`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ text: text.value }),
-  }).then((response) => response.ok, () => false);
-  text.readOnly = false;
-  if (sent) text.value = "";
-  $("problem").textContent = sent ? "" : "Not sent, try again.";
+  const form = event.target;
+  const button = form.querySelector("button");
+  const { to, text } = form.elements;
+  button.disabled = true;
+  $("sent").textContent = "";
+  if (await send(form.action, { to: to.value, text: text.value })) {
+    $("sent").textContent = `Sent to ${to.value}.`;
+    text.value = "";
+    text.focus();
+  }
+  button.disabled = false;
 });
+
+count(Number($("unread").textContent));
