@@ -19,6 +19,10 @@ events = RedisEvents()
 TYPING_EVERY = 2.0
 
 
+#: When each user's typing in each room was told last; a worker has its own.
+_typed_at: dict[tuple[int, str], float] = {}
+
+
 class Message(Base):
     __tablename__ = "message"
     __table_args__ = (Index("ix_message_room_id", "room", "id"),)
@@ -41,6 +45,7 @@ def say(room: str, author: User, text: str) -> int:
     data = {"id": number, "html": render_template("_message.html", message=message)}
     events.emit_on_commit(db.session, channel(room), data)
     db.session.commit()
+    _typed_at.pop((author.id, room), None)
     return number
 
 
@@ -57,10 +62,6 @@ def rooms(*more: str, count: int = 20) -> list[str]:
     """Return the names of the rooms with the newest messages, and of `more`."""
     newest = select(Message.room).group_by(Message.room).order_by(func.max(Message.id).desc())
     return sorted({*db.session.scalars(newest.limit(count)), *more})
-
-
-#: Per user and room, when typing was told last; each worker has its own.
-_typed_at: dict[tuple[int, str], float] = {}
 
 
 def type_in(room: str, user: User) -> None:

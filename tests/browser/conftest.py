@@ -4,58 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service as ChromeService
 from selenium.webdriver.remote.client_config import ClientConfig
 from selenium.webdriver.remote.remote_connection import RemoteConnection
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.webkitgtk.options import Options as WebKitOptions
 from selenium.webdriver.webkitgtk.service import Service as WebKitService
 
+from tests.support.browsers import Browse as Browse
+from tests.support.browsers import browse as browse
+from tests.support.browsers import programs
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
 
 from .marionette import Firefox
 
-Browse = Callable[[], webdriver.Chrome]
 Browser = WebDriver | Firefox
-
-ARGUMENTS = ["headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1240,1160"]
-
-
-def programs(*names: str, packages: str) -> list[str]:
-    """Return the programs' paths; without one of them, the test fails in CI, or is skipped."""
-    paths = [shutil.which(name) for name in names]
-    if None in paths:
-        missing = f"This test needs {' and '.join(names)} (Debian: {packages})."
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    return [path for path in paths if path]
-
-
-@pytest.fixture
-def browse() -> Iterator[Browse]:
-    """Yield a function that opens a Chromium; close all of them afterwards."""
-    chromium, chromedriver = programs("chromium", "chromedriver", packages="chromium-driver")
-    with ExitStack() as opened:
-
-        def browse() -> webdriver.Chrome:
-            options = webdriver.ChromeOptions()
-            options.binary_location = chromium
-            options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-            for argument in ARGUMENTS:
-                options.add_argument(f"--{argument}")
-            browser = webdriver.Chrome(options=options, service=ChromeService(chromedriver))
-            opened.callback(browser.quit)
-            return browser
-
-        yield browse
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from urllib.parse import urlencode
 import pytest
 
 from flask_redis_events import Emitter
-from tests.browser.conftest import Browse, browse, programs
 from tests.e2e.conftest import App, starting
 from tests.support.apps.pages import CLIENTS
+from tests.support.browsers import Browse, browse, programs
 from tests.support.npm import INSTALL
 from tests.support.processes import ROOT, Process
 from tests.support.servers import RedisServer

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from flask_redis_events import Emitter
-from tests.browser.conftest import Browse
 from tests.e2e.conftest import App
 from tests.support.apps.pages import CLIENTS
+from tests.support.browsers import Browse
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
 

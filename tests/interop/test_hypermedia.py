@@ -17,8 +17,8 @@ import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
 
 from flask_redis_events import Emitter, datastar, htmx, turbo
-from tests.browser.conftest import Browse
 from tests.e2e.conftest import App, starting
+from tests.support.browsers import Browse
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
 

@@ -1,0 +1,49 @@
+"""Chromium for tests and for pictures; it requests nothing from the network by itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service as ChromeService
+
+Browse = Callable[[], webdriver.Chrome]
+
+ARGUMENTS = ["headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1240,1160"]
+
+
+def programs(*names: str, packages: str) -> list[str]:
+    """Return the programs' paths; without one of them, the test fails in CI, or is skipped."""
+    paths = [shutil.which(name) for name in names]
+    if None in paths:
+        missing = f"This test needs {' and '.join(names)} (Debian: {packages})."
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    return [path for path in paths if path]
+
+
+def open_chromium() -> webdriver.Chrome:
+    """Open a Chromium; the caller quits it."""
+    chromium, chromedriver = programs("chromium", "chromedriver", packages="chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    for argument in ARGUMENTS:
+        options.add_argument(f"--{argument}")
+    return webdriver.Chrome(options=options, service=ChromeService(chromedriver))
+
+
+@pytest.fixture
+def browse() -> Iterator[Browse]:
+    """Yield a function that opens a Chromium; close all of them afterwards."""
+    with ExitStack() as opened:
+
+        def browse() -> webdriver.Chrome:
+            browser = open_chromium()
+            opened.callback(browser.quit)
+            return browser
+
+        yield browse
