@@ -11,7 +11,7 @@ import signal
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -265,6 +265,8 @@ class Audit:
             failovers=fate.failovers,
             lasting=self.world.lasting,
         )
+        if not self.world.lasting:
+            fate.lags = _worst(lag for page in self.every_page for lag in page.lags(ledger))
         return ledger, fate
 
     def count(self, ledger: Ledger, fate: Fate, faults: Counter[str]) -> Outcome:
@@ -303,6 +305,14 @@ def run(plan: Plan, directory: Path, say: Say = lambda text: None) -> Outcome:
         audit = Audit(plan, directory, say, running)
         faults = audit.make_trouble()
         return audit.count(*audit.settle(), faults)
+
+
+def _worst(lags: Iterable[tuple[float, float]]) -> dict[int, float]:
+    """Return the longest lag of each second."""
+    worst: dict[int, float] = {}
+    for at, lag in lags:
+        worst[int(at)] = max(lag, worst.get(int(at), 0.0))
+    return worst
 
 
 def _has(page: Page, last: Position) -> bool:

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from flask_redis_events.wire import Position
 
+#: Seconds before a reset in which the client can have received its position.
+RECENT = 15
 #: From and until, as Unix times.
 Window = tuple[float, float]
 
@@ -41,6 +43,8 @@ class Fate:
     silence: float = math.inf
     #: Messages that some client received.
     received: Collection[Any] = ()
+    #: By how many seconds a client on an open stream received a message late, in each second.
+    lags: Mapping[int, float] = field(default_factory=dict)
 
     def had_until(self, kept: Any) -> float:
         return math.inf if self.lasting else self.seen.get(kept, 0.0)
@@ -61,12 +65,19 @@ class Fate:
         `cursor` is the id that the client had, since `cursor_at`.
         """
         # Of a channel's first message after that silence only a bound of its `prev` is known.
-        if reason in ("expired", "trimmed") and at - cursor_at > self.silence:
+        if reason in ("expired", "trimmed") and at - cursor_at > self.silence - self._lag(at):
             return True
         return any(
             excuse.reason == reason and excuse.at <= at and cursor < excuse.mark
             for excuse in self.excuses
         )
+
+    def _lag(self, at: float) -> float:
+        """Return how old a position may have been when a client received it, before a moment.
+
+        On a busy machine a worker, or the audit itself, comes late to what Redis has sent.
+        """
+        return max(self.lags.get(int(at) - ago, 0.0) for ago in range(RECENT))
 
 
 def overlaps(one: Window, others: Collection[Window]) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ from .verdict import Verdict, expected, judge
 
 #: Bytes that the kernel buffers for a page that does not read.
 RECEIVE_BUFFER = 65536
+#: Seconds after `emit` has returned at which a message on an open stream is late.
+LATE_BY = 0.5
 #: Seconds after a lost message up to which the page's story is shown, and how much of it.
 STORY, LINES = 1.5, 40
 
@@ -122,6 +125,19 @@ class Page(EventSource):
     @property
     def received(self) -> list[Kept]:
         return received(self.events)
+
+    def lags(self, ledger: Ledger) -> Iterator[tuple[float, float]]:
+        """Yield when a message came late although the stream was open, and by how many seconds."""
+        ended = {emission.id: (emission.began, emission.ended) for emission in ledger.truth}
+        opened = math.inf
+        for at, event in self._timed():
+            if event.event == "ready":
+                opened = at
+            id = Position.parse(event.last_event_id)
+            if event.event == "message" and id in ended and ended[id][0] > opened:
+                lag = at - ended[id][1]
+                if lag > LATE_BY:
+                    yield at, lag
 
     def wanted(self, ledger: Ledger, fate: Fate) -> list[Emission]:
         """Return the messages that must have come to the page; up to its cursor if it left."""

@@ -130,6 +130,15 @@ def test_silence_is_proven_for_its_time_only(silence: float, found: str):
     assert found in counts([*events, reset], Fate(lasting=False, silence=silence))
 
 
+@pytest.mark.parametrize("lag, found", [(1.0, "excused"), (0.4, "false_resets")])
+def test_a_position_is_older_if_it_came_late(lag: float, found: str):
+    """On a busy machine a client may be given a position that was old already."""
+    reset = Had(12.5, "reset", None, data='{"reason":"expired"}')
+    fate = Fate(lasting=False, silence=4.0, lags={9: lag, 13: 5.0})
+
+    assert found in counts([*had(4, 6, 7, 9), reset], fate)
+
+
 @pytest.mark.parametrize("received, found", [((), "unseen"), ((emission(7).kept,), "lost")])
 def test_a_failover_may_lose_what_nobody_had(received: tuple[Kept, ...], found: str):
     """A message that no client had, and that a failover lost, cannot be told of."""

@@ -24,10 +24,6 @@ def test_nothing_is_lost_in_silence_repeated_or_out_of_order(world: str, tmp_pat
     seed = random.randrange(10**6)
     outcome = run(Plan(seed, seconds=25, clients=50, world=world), tmp_path)
 
-    if world == "losing":
-        # What this world remembers lasts a few seconds, which a busy machine may let pass.
-        assert outcome.verdict.false_resets <= 5
-        outcome.verdict.false_resets = 0
     command = f"python -m tests.audit --world {world} --seed {seed}"
     assert outcome.clean, f"{command}\n{table(outcome)}"
     assert outcome.verdict.deliveries > 1000
