@@ -71,8 +71,13 @@ def chat(url: str, open_page: Open) -> webdriver.Chrome:
         (ada, "Then the others follow at noon."),
     ):
         say(page, text)
-    text = cleo.find_element(By.NAME, "text")
-    wait_until(lambda: text.send_keys("x") or "typing" in ada.find_element(By.ID, "status").text)
+    field = cleo.find_element(By.NAME, "text")
+
+    def is_shown() -> bool:
+        field.send_keys("x")
+        return "typing" in ada.find_element(By.ID, "status").text
+
+    wait_until(is_shown)
     return ada
 
 
