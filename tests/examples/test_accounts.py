@@ -152,7 +152,7 @@ def test_without_redis_the_answer_is_503(
     monkeypatch: pytest.MonkeyPatch, make_app: MakeApp, name: str, path: str
 ):
     """A page is told in HTML and a script in JSON, and neither learns the address of Redis."""
-    monkeypatch.setattr("flask_redis_events.broker.redis.PATIENCE", 0.1)
+    monkeypatch.setattr("flask_redis_events.broker.commands.PATIENCE", 0.1)
     port = free_port()
     app = make_app(name, REDIS_EVENTS_URL=f"redis://127.0.0.1:{port}/0")
     client = user(app, "ada")
