@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from .bench import main as bench
+from .demo.launcher import main as demo
 
 USAGE = """\
 usage: python -m flask_redis_events demo [--host HOST] [--port PORT] [--workers N]
@@ -14,15 +15,6 @@ usage: python -m flask_redis_events demo [--host HOST] [--port PORT] [--workers 
 def main(argv: list[str]) -> int:
     """Run the command that the arguments name; return the exit status."""
     if argv[:1] == ["demo"]:
-        # The demo's packages are an optional extra of this one, and `bench` does without them.
-        try:
-            from .demo.launcher import main as demo
-        except ImportError as error:
-            print(
-                f"The demo needs {error.name}: pip install 'Flask-Redis-Events[demo]'",
-                file=sys.stderr,
-            )
-            return 1
         return demo(argv[1:])
     if argv[:1] == ["bench"]:
         return bench(argv[1:])

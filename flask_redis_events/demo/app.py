@@ -1,4 +1,4 @@
-"""The demo's Flask application: live figures, a chat and jobs share one EventSource."""
+"""The demo's Flask application: numbers, figures, a chat and jobs share one stream."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import os
 import time
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from flask import Flask, abort, jsonify, render_template, request
+from flask import Flask, abort, render_template, request
 
 from flask_redis_events import BrokerError, RedisEvents, ServerSentEvent
 from flask_redis_events.streams.callbacks import StreamEvent
 
-from .jobs import WANTED, tell
-
-events = RedisEvents()
+from . import jobs, numbers
+from .config import config
+from .faults import add_faults
+from .permission import OF_REDIS, allowed
 
 #: The most characters of a name and of a text in the chat.
 NAME, TEXT = 24, 500
@@ -24,53 +25,57 @@ NAME, TEXT = 24, 500
 def create_app() -> Flask:
     """Return the application that gunicorn serves; the launcher has set the environment."""
     app = Flask(__name__)
-    app.config["REDIS_EVENTS_URL"] = os.environ["REDIS_EVENTS_URL"]
-    app.config["REDIS_EVENTS_PREFIX"] = os.environ["REDIS_EVENTS_PREFIX"]
-    # The page reports a silent stream after a few heartbeats, so these are frequent.
-    app.config["REDIS_EVENTS_HEARTBEAT"] = 5
+    app.config.update(config())
     app.config["MAX_CONTENT_LENGTH"] = 16 * 1024
-    events.init_app(app)
-    _add_pages(app)
-    _add_streams(app)
-    _add_actions(app)
+    events = RedisEvents(app)
+    _add_pages(app, events)
+    _add_streams(app, events)
+    _add_actions(app, events)
+    add_faults(app, events)
     return app
 
 
-def _add_pages(app: Flask) -> None:
+def _add_pages(app: Flask, events: RedisEvents) -> None:
     @app.get("/")
     def index() -> str:
-        return render_template("index.html")
+        faults = allowed()
+        foreign_redis = bool(faults) and not set(OF_REDIS) & set(faults)
+        return render_template("index.html", faults=faults, foreign_redis=foreign_redis)
 
     @app.get("/jobs/<uuid:job_id>")
     def job(job_id: UUID) -> Any:
-        if not events.history(f"job:{job_id}:progress", limit=1):
-            # A stream of an unknown job would stay open and never send an event.
-            return render_template("no-job.html"), 404
-        return render_template("job.html", job_id=job_id)
+        found = events.history(f"job:{job_id}:progress", limit=1)
+        # A stream of an unknown job would stay open and never send an event.
+        status = 200 if found else 404
+        return render_template("job.html", job=found[0].data if found else None), status
 
-    @app.get("/history")
-    def history() -> Any:
-        """Return the events that a page shows when it opens: a minute of figures, chat and jobs."""
-        figures = events.history("metrics", limit=60)
-        lines = events.history("chat", limit=50)
-        jobs = events.history("jobs", limit=100)
-        # The lists are read one after another, and the stream begins where the first one ended.
-        # So the stream has every event that is emitted in between.  A later list may have it, too,
-        # and the page skips an id that it has shown already.
-        newest = next((found[-1].id for found in (figures, lines, jobs) if found), None)
-        return jsonify(
-            after=newest,
-            metrics=[[event.id, event.data] for event in figures],
-            chat=[[event.id, event.data] for event in lines],
-            job=[[event.id, event.data] for event in jobs],
-        )
+    @app.get("/state")
+    def state() -> Any:
+        """Return what a page shows when it opens: a minute of figures, the chat, the jobs."""
+        kept = {"metrics": ("metrics", 60), "chat": ("chat", 50), "job": ("jobs", 100)}
+        return {
+            name: [[event.id, event.data] for event in events.history(channel, limit=limit)]
+            for name, (channel, limit) in kept.items()
+        }
+
+    @app.get("/newest")
+    def newest() -> Any:
+        """Return the newest number, by which a page knows what it has missed."""
+        found = events.history(numbers.CHANNEL, limit=1)
+        return found[0].data if found else {}
 
 
-def _add_streams(app: Flask) -> None:
+def _add_streams(app: Flask, events: RedisEvents) -> None:
     @app.get("/events")
-    @events.stream("metrics", "chat", "jobs", on_open=_say_who)
-    def stream() -> None:
-        """Send all events of the page; their names tell figures, chat and jobs apart."""
+    def stream() -> Any:
+        port = int(request.environ.get("REMOTE_PORT", 0))
+
+        def say_who(event: StreamEvent) -> ServerSentEvent:
+            """Begin with the connection: the worker's process id, and the client's port."""
+            return ServerSentEvent({"pid": os.getpid(), "port": port}, event="worker")
+
+        channels = [numbers.CHANNEL, "metrics", "chat", "jobs"]
+        return events.stream_response(channels, on_open=say_who)
 
     @app.get("/jobs/<uuid:job_id>/events")
     @events.stream("job:{job_id}:progress", backlog=1)
@@ -84,12 +89,7 @@ def _add_streams(app: Flask) -> None:
         return on_message
 
 
-def _say_who(event: StreamEvent) -> ServerSentEvent:
-    """Begin each stream with its worker's process id, which the page shows."""
-    return ServerSentEvent({"pid": os.getpid()}, event="worker")
-
-
-def _add_actions(app: Flask) -> None:
+def _add_actions(app: Flask, events: RedisEvents) -> None:
     @app.post("/chat")
     def say() -> Any:
         line = request.get_json()
@@ -99,11 +99,10 @@ def _add_actions(app: Flask) -> None:
 
     @app.post("/jobs")
     def start() -> Any:
-        job_id = str(uuid4())
+        job = jobs.new()
         # Emitted before the answer, so that the job's page exists when its link is shown.
-        tell(events.emit_many, job_id, 0)
-        events.emit(WANTED, job_id)
-        return {"id": job_id}, 202
+        events.emit_many([*jobs.progress(job, 0), (jobs.WANTED, job)])
+        return job, 202
 
     @app.errorhandler(BrokerError)
     def away(error: BrokerError) -> Any:

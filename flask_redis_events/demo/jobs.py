@@ -1,69 +1,41 @@
 """Jobs run outside the web workers, so that they finish even if a worker ends.
 
-This module stands in for Celery or the like.  The application requests a job by emitting its id on
+This module stands in for Celery or the like.  The application requests a job by emitting it on
 `WANTED`, and the job reports its progress with events.
 """
 
 from __future__ import annotations
 
 import random
-import threading
 import time
-from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
-from flask import Flask
+from flask_redis_events import ServerSentEvent
 
-from flask_redis_events import BrokerError, RedisEvents, ServerSentEvent
-from flask_redis_events.signals import broker_connected
+from .outbox import Outbox, Pair
 
 WANTED = "jobs:wanted"
 STEPS = ("Fetching", "Unpacking", "Counting", "Sorting", "Plotting", "Writing the report")
+COLOURS = ("Amber", "Azure", "Coral", "Golden", "Green", "Indigo", "Scarlet", "Silver", "White")
+BIRDS = ("crane", "finch", "heron", "kestrel", "lark", "owl", "plover", "raven", "swift", "wren")
 
-EmitMany = Callable[[list[tuple[str, Any]]], object]
+
+def new() -> dict[str, str]:
+    """Make a job: its id, and a name for people."""
+    return {"id": str(uuid4()), "name": f"{random.choice(COLOURS)} {random.choice(BIRDS)}"}
 
 
-def tell(emit_many: EmitMany, job_id: str, percent: int) -> None:
-    """Report the progress of a job, on the channel of all jobs and on its own."""
+def progress(job: dict[str, str], percent: int) -> list[Pair]:
+    """Return the events of a job's progress: on the channel of all jobs, and on its own."""
     step = STEPS[min(percent * len(STEPS) // 100, len(STEPS) - 1)]
     status = "completed" if percent == 100 else "running"
-    progress = {"id": job_id, "percent": percent, "status": status, "step": step}
-    emit_many(
-        [
-            ("jobs", ServerSentEvent(progress, event="job")),
-            (f"job:{job_id}:progress", progress),
-        ]
-    )
+    data: dict[str, Any] = {**job, "percent": percent, "status": status, "step": step}
+    return [("jobs", ServerSentEvent(data, event="job")), (f"job:{job['id']}:progress", data)]
 
 
-def serve(url: str, prefix: str, emit_many: EmitMany) -> None:
-    """Run each requested job in a thread; return once no further request can be missed."""
-    app = Flask(__name__)
-    app.config.update(REDIS_EVENTS_URL=url, REDIS_EVENTS_PREFIX=prefix)
-    events = RedisEvents(app)
-    listening = threading.Event()
-
-    @events.on(WANTED)
-    def begin(channel: str, job_id: Any) -> None:
-        threading.Thread(target=_work, args=(emit_many, job_id), daemon=True).start()
-
-    def connected(sender: object, **what: object) -> None:
-        listening.set()
-
-    broker_connected.connect(connected)
-    with app.app_context():
-        events.start()
-    listening.wait()
-
-
-def _work(emit_many: EmitMany, job_id: str) -> None:
+def work(job: dict[str, str], outbox: Outbox) -> None:
+    """Do a job, and report its progress."""
     for percent in range(4, 101, 4):
         time.sleep(random.uniform(0.05, 0.3))
-        told = False
-        while not told:
-            try:
-                tell(emit_many, job_id, percent)
-                told = True
-            except BrokerError:
-                # Redis is away.  The job waits, because its page needs the last event.
-                time.sleep(1)
+        outbox.put(progress(job, percent))

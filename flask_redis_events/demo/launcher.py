@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -11,22 +12,27 @@ from pathlib import Path
 
 from flask_redis_events import BrokerError, ConfigError, Emitter, settings
 
-from . import publisher
 from .children import (
+    FREEZE,
+    RESTART,
     Alive,
     CannotStart,
+    asked,
     bindable,
-    child,
+    guarded_children,
     note_signals,
     pause,
     wait_until_it_listens,
 )
-from .own_redis import Redis, own_redis
+from .own_redis import OwnRedis, own_redis
+from .permission import ALLOWED, LAUNCHER, OF_REDIS, OF_THE_WEB, is_loopback
 
 DEFAULT_PORT = 8000
 #: The settings are named explicitly, because gunicorn would otherwise read a gunicorn.conf.py in
 #: the current directory, which may be another project's.
 SETTINGS = Path(__file__).with_name("gunicorn_settings.py")
+#: A process of its own, which imports packages of the extra `demo`.
+PUBLISHER = [sys.executable, "-m", "flask_redis_events.demo.publisher"]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m flask_redis_events demo",
-        description="Live figures of this machine, a chat and a job, over Server-Sent Events.",
+        description="A page of live events, and buttons that break what brings them.",
     )
     port, workers = _within(0, 65535), _within(1, 64)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
@@ -66,32 +72,48 @@ def _within(least: int, most: int) -> Callable[[str], int]:
 
 def _run(arguments: argparse.Namespace, running: ExitStack) -> int:
     """Start the processes and watch them; `running` ends them in reverse order."""
+    if importlib.util.find_spec("psutil") is None:
+        raise CannotStart("The demo needs psutil: pip install 'Flask-Redis-Events[demo]'")
     host, port = arguments.host, _choose_port(arguments.host, arguments.port)
     prefix = os.environ.get("REDIS_EVENTS_PREFIX", "demo:")
-    redis = _given_redis(prefix) or running.enter_context(own_redis())
+    url = _given_redis(prefix)
+    children = running.enter_context(guarded_children())
+    redis = None
+    if url is None:
+        redis = running.enter_context(own_redis(children))
+        url = redis.url
     environ = {
         **os.environ,
-        "REDIS_EVENTS_URL": redis.url,
+        "REDIS_EVENTS_URL": url,
         "REDIS_EVENTS_PREFIX": prefix,
+        LAUNCHER: str(os.getpid()),
+        ALLOWED: " ".join(_faults(host, redis)),
         "PYTHONUNBUFFERED": "1",
     }
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    web = running.enter_context(child(_gunicorn(address, arguments.workers), environ))
-    figures = running.enter_context(child([sys.executable, "-m", publisher.__name__], environ))
+    web = running.enter_context(children.running(_gunicorn(address, arguments.workers), environ))
+    publisher = running.enter_context(children.running(PUBLISHER, environ))
     if not wait_until_it_listens(web, host, port, seconds=20):
         raise CannotStart("gunicorn does not start: see its error above.")
     print(f"\n  The demo runs at http://{address}/  (Ctrl-C ends it)\n", flush=True)
-    return _watch(
-        {
-            "Redis": redis.alive,
-            "gunicorn": lambda: web.poll() is None,
-            "the publisher": lambda: figures.poll() is None,
-        }
-    )
+    alive = {
+        "gunicorn": lambda: web.poll() is None,
+        "the publisher": lambda: publisher.poll() is None,
+        "the guard": children.guarded,
+    }
+    return _watch(alive, redis)
 
 
-def _given_redis(prefix: str) -> Redis | None:
-    """Return the Redis that the environment names, if any; the launcher will not watch it."""
+def _faults(host: str, redis: OwnRedis | None) -> tuple[str, ...]:
+    """Return the faults that pages may cause: none of them for other machines."""
+    if not is_loopback(host):
+        return ()
+    # Others may depend on a Redis that the environment names.
+    return OF_THE_WEB if redis is None else OF_THE_WEB + OF_REDIS
+
+
+def _given_redis(prefix: str) -> str | None:
+    """Return the URL of the Redis that the environment names, if any; raise if it cannot serve."""
     url = os.environ.get("REDIS_EVENTS_URL")
     if not url:
         return None
@@ -107,7 +129,7 @@ def _given_redis(prefix: str) -> Redis | None:
         emitter.close()
     except (BrokerError, ConfigError) as error:
         raise CannotStart(str(error)) from error
-    return Redis(url, lambda: True)
+    return url
 
 
 def _gunicorn(address: str, workers: int) -> list[str]:
@@ -117,16 +139,22 @@ def _gunicorn(address: str, workers: int) -> list[str]:
     ]
 
 
-def _watch(children: Mapping[str, Alive]) -> int:
-    """Return 1 once a process has ended; the parts are of no use without each other."""
+def _watch(alive: Mapping[str, Alive], redis: OwnRedis | None) -> int:
+    """Cause faults of Redis on request; return 1 once a process has ended by itself."""
     while True:
-        for name, alive in children.items():
-            if not alive():
+        if redis and asked(FREEZE):
+            redis.freeze()
+        if redis and asked(RESTART):
+            redis.restart()
+        all_alive = {"Redis": redis.alive, **alive} if redis else alive
+        for name, runs in all_alive.items():
+            if not runs():
+                # The parts are of no use without each other.
                 print(
                     f"demo: {name} has ended unexpectedly, so the demo ends, too.", file=sys.stderr
                 )
                 return 1
-        pause(0.2)
+        pause(0.1)
 
 
 def _choose_port(host: str, wanted: int | None) -> int:

@@ -1,18 +1,21 @@
-"""Emit this machine's figures once a second, and run the demo's jobs, in a process of its own."""
+"""Emit numbers and this machine's figures, and run the demo's jobs, in a process of its own."""
 
 from __future__ import annotations
 
-import os
-import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
+from flask import Flask
 
-from flask_redis_events import BrokerError, Emitter
+from flask_redis_events import RedisEvents, ServerSentEvent
+from flask_redis_events.signals import broker_connected
 
-from . import jobs
+from . import jobs, numbers
+from .config import config
+from .outbox import Outbox
 
 
 def figures() -> Iterator[dict[str, Any]]:
@@ -35,27 +38,48 @@ def figures() -> Iterator[dict[str, Any]]:
                 "in": round((network.bytes_recv - before.bytes_recv) / seconds),
                 "out": round((network.bytes_sent - before.bytes_sent) / seconds),
             },
-            "load": psutil.getloadavg()[0],
         }
         before = network
 
 
 def main() -> None:
     """Publish until the process ends, also while Redis is away."""
-    url, prefix = os.environ["REDIS_EVENTS_URL"], os.environ["REDIS_EVENTS_PREFIX"]
-    emitter = Emitter(url, prefix=prefix)
+    app = Flask(__name__)
+    app.config.update(config())
+    events = RedisEvents(app)
+    outbox = Outbox(events)
+    counter = numbers.Numbers(outbox)
+
+    @events.on(jobs.WANTED)
+    def begin_job(channel: str, job: Any) -> None:
+        _in_a_thread(jobs.work, job, outbox)
+
+    @events.on(numbers.WANTED)
+    def begin_flood(channel: str, message: Any) -> None:
+        _in_a_thread(counter.flood)
+
     # Before the first figures, because the page enables its button for jobs when they arrive.
-    jobs.serve(url, prefix, emitter.emit_many)
-    away = False
+    _listen(app, events)
+    _in_a_thread(counter.run)
     for figure in figures():
-        try:
-            emitter.emit("metrics", figure, event="metrics")
-            away = False
-        except BrokerError as error:
-            # One line for each outage, not one a second.
-            if not away:
-                print(f"publisher: {error}", file=sys.stderr)
-            away = True
+        outbox.put([("metrics", ServerSentEvent(figure, event="metrics"))])
+
+
+def _listen(app: Flask, events: RedisEvents) -> None:
+    """Start the listeners; return once no further request can be missed."""
+    listening = threading.Event()
+
+    def connected(sender: object, **what: object) -> None:
+        listening.set()
+
+    broker_connected.connect(connected)
+    with app.app_context():
+        events.start()
+    listening.wait()
+
+
+def _in_a_thread(function: Callable[..., Any], *arguments: Any) -> None:
+    threading.Thread(target=function, args=arguments, daemon=True).start()
 
 
 if __name__ == "__main__":
