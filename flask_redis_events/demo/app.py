@@ -58,12 +58,6 @@ def _add_pages(app: Flask, events: RedisEvents) -> None:
             for name, (channel, limit) in kept.items()
         }
 
-    @app.get("/newest")
-    def newest() -> Any:
-        """Return the newest number, by which a page knows what it has missed."""
-        found = events.history(numbers.CHANNEL, limit=1)
-        return found[0].data if found else {}
-
 
 def _add_streams(app: Flask, events: RedisEvents) -> None:
     @app.get("/events")

@@ -49,7 +49,7 @@ class Numbers:
     def _pairs(self, places: Iterable[int | None]) -> Iterator[tuple[str, ServerSentEvent]]:
         for place in places:
             self._last += 1
-            number = {"n": self._last, "run": self._run}
+            number = {"n": self._last, "run": self._run, "made": time.time_ns() // 1_000_000}
             if place is not None:
                 number |= {"flood": place, "of": FLOOD}
             yield CHANNEL, ServerSentEvent(number, event="number")

@@ -10,7 +10,7 @@ import * as parts from "./parts.js";
 const SILENT = 2_000;  // milliseconds; numbers come four times a second
 const truth = new Truth();
 const story = new Story(truth);
-let stop, state = "connecting", wait = 0, connection, absence;
+let stop, state = "connecting", wait = 0, connection;
 let numberAt = Date.now(), heartbeatAt = 0;
 let seen = {};  // the newest id of each kind
 
@@ -52,11 +52,10 @@ function open(since) {
   }, { identity: "everybody", since });
 }
 
-function takeNumber({ n, run, flood, of }) {
-  truth.take(n, run);
+function takeNumber(number) {
   numberAt = Date.now();
-  if (absence) comeBack();
-  if (flood) story.flood(flood, of, numberAt);
+  truth.take(number, numberAt);
+  if (number.flood) story.flood(number.flood, number.of, numberAt);
   show.countEvent();
 }
 
@@ -107,29 +106,8 @@ function maybe(kind, react) {
 // ---- absences -------------------------------------------------------------------------------
 
 function leave(kind, label, since) {
-  if (absence) {
-    absence.kind = kind;
-    return;
-  }
-  if (truth.run === undefined) return;
-  absence = Object.assign(truth.leave(since), { kind });
-  story.leave(absence, label, connection?.pid);
-}
-
-/** The first number after an absence is here; the server says how many were sent until now. */
-async function comeBack() {
-  const over = absence;
-  absence = undefined;
-  over.until = Date.now();
-  while (over.to === undefined) {
-    try {
-      const { n, run } = await (await fetch("newest")).json();
-      truth.know(n, run);
-      over.to = run === truth.run ? n : over.from;
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 1_000));
-    }
-  }
+  const isNew = !truth.absence, absence = truth.leave(kind, since);
+  if (isNew && absence) story.leave(absence, label, connection?.pid);
 }
 
 /** Look how it is: a stream that is open may still bring nothing. */
@@ -139,7 +117,7 @@ function look() {
   if (silent) leave("silent", "Nothing arrived", numberAt);
   const answers = heartbeatAt > numberAt;
   show.status({ state: silent ? "silent" : state, now, since: numberAt, wait, connection, answers, tabs: tabs.count() });
-  show.truth(truth, absence, connection, now);
+  show.truth(truth, connection, now);
   story.render(now);
 }
 setInterval(look, 250);

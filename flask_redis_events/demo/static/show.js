@@ -3,7 +3,6 @@ import { make } from "./parts.js";
 import { bytes } from "./plots.js";
 
 const CELLS = 160;
-const EVERY = 250;  // milliseconds from one number to the next
 const LINES = 12;
 
 const $ = (id) => document.getElementById(id);
@@ -39,41 +38,44 @@ export function status({ state, now, since, wait, connection, answers, tabs }) {
   set("tabs", state === "live" && tabs.connections ? `${number}, ${tabs.connections === 1 ? "one connection" : `${tabs.connections} connections`}` : number);
 }
 
-export function truth(truth, absence, connection, now) {
-  const over = truth.absences.filter(({ to }) => to !== undefined).map((one) => truth.of(one));
-  const sum = (name) => over.reduce((total, one) => total + one[name], 0);
-  const away = truth.absences.reduce((total, one) => total + one.seconds(now), 0);
+export function truth(truth, connection, now) {
+  const { absence, absences, twice, disordered, lost } = truth, waiting = truth.expected(now);
+  const sum = (name) => absences.reduce((total, one) => total + truth.of(one)[name], 0);
+  const away = absences.reduce((total, one) => total + one.seconds(now), 0);
+  const about = (number) => (absence ? `≈ ${count(number + waiting)}` : count(number));
   const tiles = {
-    sent: count(truth.sent), received: count(truth.received), missing: count(truth.missing),
+    sent: about(truth.sent), received: count(truth.received), missing: about(truth.holes.size),
     missed: count(sum("missed")), recovered: count(sum("got")), away: `${away.toFixed(1)} s`,
-    twice: count(truth.twice), disordered: count(truth.disordered), worker: connection ? String(connection.pid) : "–",
+    twice: count(twice), disordered: count(disordered), worker: connection ? String(connection.pid) : "–",
   };
   for (const [id, text] of Object.entries(tiles)) set(id, text);
-  $("missing").dataset.wrong = truth.missing > 0;
-  for (const id of ["twice", "disordered"]) $(id).dataset.wrong = truth[id] > 0;
-  set("verdict", verdict(truth, absence, over.at(-1)));
-  ribbon(truth, absence, now);
+  $("missing").dataset.wrong = truth.holes.size + waiting > 0;
+  $("twice").dataset.wrong = twice > 0;
+  $("disordered").dataset.wrong = disordered > 0;
+  const wrong = lost.size + twice + disordered > 0;
+  const all = wrong
+    ? `${count(lost.size)} are lost, as the server has said; ${count(twice)} came twice, ${count(disordered)} out of order.`
+    : `All ${count(truth.sent)} are here, in order, each once.`;
+  const latest = absences.at(-1), last = latest && { kind: latest.kind, ...truth.of(latest) };
+  const [verdict, reason] =
+    !truth.sent ? ["Waiting for the first number.", ""]
+    : absence?.kind === "silent" ? ["Nothing arrives.", `About ${count(waiting)} wait until Redis is back.`]
+    : absence ? ["You are away.", `About ${count(waiting)} were sent meanwhile, and are kept for you.`]
+    : truth.holes.size ? [`${count(truth.holes.size)} are not here yet.`, ""]
+    : last?.kind === "silent" ? [`${count(last.missed)} waited, ${count(last.got)} arrived.`, all]
+    : last ? [`You missed ${count(last.missed)}, got ${count(last.got)}.`, all]
+    : [wrong ? "Not all is right." : "Nothing is missing.", all];
+  set("verdict", verdict);
+  set("reason", reason);
+  ribbon(truth, now);
 }
 
-function verdict(truth, absence, last) {
-  if (!truth.sent) return "Waiting for the first number.";
-  const { missing, twice, disordered } = truth, lost = truth.lost.size;
-  if (absence) return absence.kind === "silent" ? "Nothing arrives. What is sent now, waits." : "You are away. What is sent now, is kept for you.";
-  if (missing) return `${count(missing)} of ${count(truth.sent)} are not here yet.`;
-  if (lost || twice || disordered) return `${count(lost)} lost, as the server has said; ${count(twice)} twice, ${count(disordered)} out of order.`;
-  const all = `All ${count(truth.sent)} are here, in order, each once.`;
-  return last?.missed ? `You missed ${count(last.missed)}, got ${count(last.got)}. ${all}` : all;
-}
-
-/** A cell for each of the last numbers, and for those that are probably sent while nothing arrives. */
-function ribbon(truth, absence, now) {
-  const box = $("ribbon");
+/** A cell for each of the last numbers, and for those that are probably made while nothing arrives. */
+function ribbon(truth, now) {
+  const box = $("ribbon"), end = truth.top + truth.expected(now), totals = {};
   if (!box.childElementCount) box.append(...Array.from({ length: CELLS }, () => make("i")));
-  const expected = absence ? Math.floor((now - absence.since) / EVERY) : 0;
-  const end = Math.max(truth.newest, truth.top + expected), totals = {};
   [...box.children].forEach((cell, index) => {
-    const n = end - CELLS + 1 + index;
-    const state = n > truth.newest && absence && truth.run !== undefined ? "missing" : truth.stateOf(n);
+    const state = truth.stateOf(end - CELLS + 1 + index, now);
     if (cell.className !== state) cell.className = state;
     if (state) totals[state] = (totals[state] ?? 0) + 1;
   });

@@ -26,8 +26,9 @@ export class Story {
 
   /** An absence begins: of the fault that was caused just before, or of none that is known. */
   leave(absence, label, pid) {
-    const cause = this.#entries.find((entry) => !entry.absence && !entry.flooded && Date.now() - entry.at < PATIENCE);
-    Object.assign(cause ?? this.#add({ label, pid }), { absence });
+    const cause = this.#entries.find(({ flooded, at }) => !flooded && Date.now() - at < PATIENCE);
+    if (cause && !cause.absence) cause.absence = absence;
+    else Object.assign(this.#add({ label: cause ? `${cause.label}, again` : label, pid }), { absence });
   }
 
   /** A worker has the stream from now on. */
@@ -74,7 +75,7 @@ export class Story {
     const silent = absence.kind === "silent", time = seconds(absence.seconds(now));
     if (!absence.until) return silent ? `The stream is open, and nothing has arrived for ${time}.` : `Away for ${time}.`;
     const { missed, got, lost } = this.truth.of(absence);
-    entry.done = absence.to === undefined ? "" : got === missed ? "right" : lost ? "wrong" : "";
+    entry.done = lost ? "wrong" : absence.settled && got === missed ? "right" : "";
     const moved = entry.now && entry.now !== pid ? ` Worker ${pid ?? "?"} → ${entry.now}.` : "";
     const gone = lost ? ` The server has told you that ${count(lost)} are lost.` : "";
     if (silent) return `Nothing arrived for ${time}. ${count(missed)} numbers waited, ${count(got)} arrived.${gone}`;

@@ -1,14 +1,16 @@
 // The truth about the numbered events: which are here, which are not, and when the page was away.
-// Pure: it is told what happens and when, and returns numbers.
+// Pure: it is told what happens and when, in milliseconds, and returns numbers.
 
-/** An absence: the time in which nothing arrived, and the numbers that were sent meanwhile. */
+/** Milliseconds from one number to the next. */
+export const EVERY = 250;
+
+/** A time in which nothing arrived; the numbers `from` < n <= `to` were made meanwhile. */
 class Absence {
-  to = undefined;  // the newest number when it was over, once the server has said it
   until = undefined;
+  settled = false;
 
-  constructor(from, since) {
-    this.from = from;
-    this.since = since;
+  constructor(kind, from, since) {
+    Object.assign(this, { kind, from, to: from, since });
   }
 
   seconds(now) {
@@ -16,90 +18,104 @@ class Absence {
   }
 
   has(n) {
-    return n > this.from && n <= (this.to ?? (this.until ? Infinity : this.from));
+    return n > this.from && n <= this.to;
+  }
+
+  /** A number arrived that was made at a time: before the absence was over, or after it? */
+  settle(n, made) {
+    this.settled ||= made > this.until;
+    this.to = Math.max(this.to, this.settled ? n - 1 : n);
   }
 }
 
 export class Truth {
   absences = [];
+  run = undefined;
+  first = 0;
+  top = -1;  // the highest number that is here
+  holes = new Set();
+  lost = new Set();  // the server has said that they are gone
+  wrong = new Set();
+  twice = 0;
+  disordered = 0;
+  #mayLose = false;
+  #lag = Infinity;  // from a number's making to its arrival, at least; clocks may differ
 
-  constructor() {
-    this.#begin(undefined, 0);
-  }
-
-  /** The publisher counts from 1 again. */
-  #begin(run, n) {
-    this.run = run;
-    this.first = n;
-    this.top = n - 1;  // the highest number that is here
-    this.newest = n - 1;  // the highest number that was sent
-    this.holes = new Set();
-    this.lost = new Set();  // the server has said that they are gone
-    this.wrong = new Set();
-    this.twice = 0;
-    this.disordered = 0;
-    this.mayLose = false;
-    for (const absence of this.absences) absence.to ??= absence.from;
-  }
-
+  /** Numbers that were sent, as far as those that are here show. */
   get sent() {
-    return this.run === undefined ? 0 : this.newest - this.first + 1;
+    return this.top - this.first + 1;
   }
 
   get received() {
-    return this.run === undefined ? 0 : this.top - this.first + 1 - this.holes.size - this.lost.size;
+    return this.sent - this.holes.size - this.lost.size;
   }
 
-  get missing() {
-    return this.sent - this.received - this.lost.size;
+  /** The absence that is not over. */
+  get absence() {
+    const last = this.absences.at(-1);
+    return last?.until === undefined ? last : undefined;
+  }
+
+  /** How many numbers are probably made in it. */
+  expected(now) {
+    return this.absence ? Math.floor((now - this.absence.since) / EVERY) : 0;
   }
 
   /** A number has arrived. */
-  take(n, run) {
+  take({ n, run, made }, now) {
     if (run !== this.run) this.#begin(run, n);
+    if (this.absence) this.absence.until = now;
+    this.#lag = Math.min(this.#lag, now - made);
     if (n > this.top) {
-      for (let hole = this.top + 1; hole < n; hole += 1) (this.mayLose ? this.lost : this.holes).add(hole);
+      for (let hole = this.top + 1; hole < n; hole += 1) (this.#mayLose ? this.lost : this.holes).add(hole);
       this.top = n;
-      this.newest = Math.max(this.newest, n);
-      this.mayLose = false;
+      this.#mayLose = false;
     } else {
       // Order is promised, so a hole that is filled later is a fault, too.
       if (this.holes.delete(n) || this.lost.delete(n)) this.disordered += 1;
       else this.twice += 1;
       this.wrong.add(n);
     }
+    const last = this.absences.at(-1);
+    if (last && !last.settled) last.settle(n, made + this.#lag);
+  }
+
+  /** Another publisher counts from 1. */
+  #begin(run, n) {
+    this.run = run;
+    this.first = n;
+    this.top = n - 1;
+    for (const numbers of [this.holes, this.lost, this.wrong]) numbers.clear();
+    this.absences = [];
+    this.twice = this.disordered = 0;
+    this.#mayLose = false;
   }
 
   /** The server says that events are missing for good. */
   reset() {
     for (const hole of this.holes) this.lost.add(hole);
     this.holes.clear();
-    this.mayLose = true;
+    this.#mayLose = true;
   }
 
-  /** The server says which number is the newest. */
-  know(n, run) {
-    if (run === this.run) this.newest = Math.max(this.newest, n);
+  /** Nothing arrives any more; return the absence, or undefined before the first number. */
+  leave(kind, since) {
+    if (this.run === undefined) return undefined;
+    if (this.absence) this.absence.kind = kind;
+    else this.absences.push(new Absence(kind, this.top, since));
+    return this.absence;
   }
 
-  /** Nothing arrives any more, since a time in milliseconds; return the absence. */
-  leave(since) {
-    const absence = new Absence(this.top, since);
-    this.absences.push(absence);
-    return absence;
-  }
-
-  /** How many numbers of an absence were sent, and how many of them are here. */
+  /** How many numbers of an absence were sent, how many are here, and how many are lost. */
   of(absence) {
-    const to = absence.to ?? absence.from;
-    const without = (numbers) => [...numbers].filter((n) => absence.has(n)).length;
-    const here = Math.max(0, Math.min(to, this.top) - absence.from) - without(this.holes) - without(this.lost);
-    return { missed: to - absence.from, got: here, lost: without(this.lost) };
+    const count = (numbers) => [...numbers].filter((n) => absence.has(n)).length;
+    const missed = absence.to - absence.from, lost = count(this.lost);
+    return { missed, got: missed - count(this.holes) - lost, lost };
   }
 
   /** What the page shows of a number: nothing, live, recovered, missing or wrong. */
-  stateOf(n) {
-    if (this.run === undefined || n < this.first || n > this.newest) return "";
+  stateOf(n, now) {
+    if (this.run === undefined || n < this.first || n > this.top + this.expected(now)) return "";
     if (this.wrong.has(n) || this.lost.has(n)) return "wrong";
     if (n > this.top || this.holes.has(n)) return "missing";
     return this.absences.some((absence) => absence.has(n)) ? "recovered" : "live";
