@@ -37,9 +37,13 @@ def is_loopback(host: str | None) -> bool:
 def is_our_page() -> bool:
     """Say whether the request comes from a page of the demo, in a browser on this machine."""
     names = {name.lower() for name, _ in request.headers}
+    try:
+        name = urlsplit(f"//{request.host}").hostname
+    except ValueError:
+        return False
     return (
         is_loopback(request.remote_addr)
         and not any(name in PROXIED or name.startswith("x-forwarded-") for name in names)
-        and is_loopback(urlsplit(f"//{request.host}").hostname)
+        and is_loopback(name)
         and request.headers.get("Origin") == f"http://{request.host}"
     )

@@ -26,7 +26,7 @@ function plot(id, series, { values, max } = {}) {
   const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
   const chart = new uPlot({
     width: box.clientWidth, height: box.clientHeight,
-    legend: { show: false }, cursor: { y: false }, padding: [8, 8, 0, 0],
+    legend: { show: false }, cursor: { y: false }, padding: [8, 20, 0, 0],
     // At least ten seconds wide and one unit high: the first figure has no range of its own.
     scales: { x: { range: (u, low, high) => [Math.min(low, high - 10), high] }, y: { range: (u, low, high) => [0, max ?? Math.max(high * 1.15, 1)] } },
     axes: [{ ...axis, size: 24, space: 74, values: (u, ticks) => ticks.map(clock) }, { ...axis, size: 52, space: 34, values: values && ((u, ticks) => ticks.map(values)) }],

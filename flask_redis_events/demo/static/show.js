@@ -2,7 +2,7 @@
 import { make } from "./parts.js";
 import { bytes } from "./plots.js";
 
-const CELLS = 160;
+const ROWS = 5, CELL = 15;  // of the ribbon; pixels
 const LINES = 12;
 
 const $ = (id) => document.getElementById(id);
@@ -72,10 +72,13 @@ export function truth(truth, connection, now) {
 
 /** A cell for each of the last numbers, and for those that are probably made while nothing arrives. */
 function ribbon(truth, now) {
-  const box = $("ribbon"), end = truth.top + truth.expected(now), totals = {};
-  if (!box.childElementCount) box.append(...Array.from({ length: CELLS }, () => make("i")));
+  const box = $("ribbon"), totals = {};
+  const cells = ROWS * Math.floor((box.clientWidth + 3) / CELL);
+  while (box.childElementCount < cells) box.append(make("i"));
+  while (box.childElementCount > cells) box.lastElementChild.remove();
+  const from = Math.max(truth.first, truth.top + truth.expected(now) + 1 - cells);
   [...box.children].forEach((cell, index) => {
-    const state = truth.stateOf(end - CELLS + 1 + index, now);
+    const state = truth.stateOf(from + index, now);
     if (cell.className !== state) cell.className = state;
     if (state) totals[state] = (totals[state] ?? 0) + 1;
   });
