@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
+from tests.support.processes import Process
 from tests.support.servers import Gunicorn
 from tests.support.waiting import wait_until
 
@@ -74,3 +77,9 @@ def overflow(page: webdriver.Chrome) -> int:
 def errors(page: webdriver.Chrome) -> list[str]:
     """Return what the console says of failures, refusals by the policy among them."""
     return [entry["message"] for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def worker(name: str, env: dict[str, str], directory: Path) -> Process:
+    """Return the process that runs beside the example's web workers, not yet started."""
+    command = [sys.executable, "-m", f"examples.{name}.worker"]
+    return Process(command, directory / f"{name}-worker.log", {**os.environ, **env})
