@@ -1,4 +1,4 @@
-"""`python -m flask_redis_events`: run the demo or the benchmark."""
+"""`python -m flask_redis_events`: run the demo, an example or the benchmark."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import sys
 
 from .bench import main as bench
 from .demo.launcher import main as demo
+from .gallery.launcher import main as examples
 
 USAGE = """\
 usage: python -m flask_redis_events demo [--host HOST] [--port PORT] [--workers N]
+       python -m flask_redis_events examples [NAME] [--host HOST] [--port PORT] [--workers N]
        python -m flask_redis_events bench URL [-c STREAMS] [--seconds N]"""
 
 
@@ -16,6 +18,8 @@ def main(argv: list[str]) -> int:
     """Run the command that the arguments name; return the exit status."""
     if argv[:1] == ["demo"]:
         return demo(argv[1:])
+    if argv[:1] == ["examples"]:
+        return examples(argv[1:])
     if argv[:1] == ["bench"]:
         return bench(argv[1:])
     asked = argv in (["-h"], ["--help"])

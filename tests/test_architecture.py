@@ -74,7 +74,7 @@ LADDER = [
     *("attributes", "extension", "__init__"),
     *("bench.blocks", "bench.limits", "bench.figures", "bench.progress", "bench.target"),
     *("bench.client", "bench.load", "bench.command", "bench"),
-    *("cli", "testing", "demo", "__main__"),
+    *("cli", "testing", "demo", "gallery", "__main__"),
 ]
 
 #: The modules that may import redis-py; the demo may, because it starts its own server.

@@ -61,7 +61,8 @@ def start() -> Any:
     queue.connection.lpush(_list(queue), id)
     queue.connection.ltrim(_list(queue), 0, NEWEST - 1)
     # Emitted before the job may begin, so that every list has it when its first step comes.
-    html = render_template("_job.html", job={"id": id, "megabytes": megabytes, "state": "pending"})
+    shown = {"id": id, "megabytes": megabytes, "at": job.created_at, "state": "pending"}
+    html = render_template("_job.html", job=shown)
     events.emit("jobs", {"html": html}, event="new")
     queue.enqueue_job(job)
     return {"id": id}, 202

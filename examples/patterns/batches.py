@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flask import Flask, abort, request
@@ -17,10 +16,10 @@ SIZE = 10
 SECONDS = 2.0
 
 
-def create_app(**config: Any) -> Flask:
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app = Flask(__name__)
-    app.config["REDIS_EVENTS_URL"] = os.environ.get("REDIS_EVENTS_URL", "redis://localhost")
-    app.config.update(config)
+    app.config.from_prefixed_env()
+    app.config.update(config or {})
     events.init_app(app)
 
     @app.post("/emit/<channel>")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask, request
@@ -13,10 +12,10 @@ from flask_redis_events import RedisEvents
 events = RedisEvents()
 
 
-def create_app(**config: Any) -> Flask:
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app = Flask(__name__)
-    app.config["REDIS_EVENTS_URL"] = os.environ.get("REDIS_EVENTS_URL", "redis://localhost")
-    app.config.update(config)
+    app.config.from_prefixed_env()
+    app.config.update(config or {})
     events.init_app(app)
 
     @app.post("/emit")

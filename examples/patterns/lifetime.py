@@ -6,9 +6,8 @@ page that shows how long nothing has come, and for a stream that must not outliv
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flask import Flask, request
@@ -18,11 +17,11 @@ from flask_redis_events import Messages, RedisEvents, ServerSentEvent
 events = RedisEvents()
 
 
-def create_app(**config: Any) -> Flask:
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app = Flask(__name__)
-    app.config["REDIS_EVENTS_URL"] = os.environ.get("REDIS_EVENTS_URL", "redis://localhost")
     app.config.from_mapping(SILENCE=30.0, LIFETIME=1800.0)
-    app.config.update(config)
+    app.config.from_prefixed_env()
+    app.config.update(config or {})
     events.init_app(app)
 
     @app.post("/emit")

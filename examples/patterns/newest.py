@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flask import Flask, request
@@ -15,10 +14,10 @@ events = RedisEvents()
 SECONDS = 1.0
 
 
-def create_app(**config: Any) -> Flask:
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app = Flask(__name__)
-    app.config["REDIS_EVENTS_URL"] = os.environ.get("REDIS_EVENTS_URL", "redis://localhost")
-    app.config.update(config)
+    app.config.from_prefixed_env()
+    app.config.update(config or {})
     events.init_app(app)
 
     @app.post("/emit")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask, abort, request
@@ -30,10 +29,10 @@ def viewer() -> tuple[str, str]:
     return request.accept_languages.best_match(TEXTS) or "en", currency
 
 
-def create_app(**config: Any) -> Flask:
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app = Flask(__name__)
-    app.config["REDIS_EVENTS_URL"] = os.environ.get("REDIS_EVENTS_URL", "redis://localhost")
-    app.config.update(config)
+    app.config.from_prefixed_env()
+    app.config.update(config or {})
     events.init_app(app)
     renderings = itertools.count(1)
 

@@ -54,11 +54,16 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         prog="python -m flask_redis_events demo",
         description="A page of live events, and buttons that break what brings them.",
     )
+    add_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of whoever starts a gunicorn."""
     port, workers = _within(0, 65535), _within(1, 64)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=port, help=f"port to listen on ({DEFAULT_PORT})")
     parser.add_argument("--workers", type=workers, default=2, help="gunicorn workers (%(default)s)")
-    return parser.parse_args(argv)
 
 
 def _within(least: int, most: int) -> Callable[[str], int]:
@@ -74,9 +79,9 @@ def _run(arguments: argparse.Namespace, running: ExitStack) -> int:
     """Start the processes and watch them; `running` ends them in reverse order."""
     if importlib.util.find_spec("psutil") is None:
         raise CannotStart("The demo needs psutil: pip install 'Flask-Redis-Events[demo]'")
-    host, port = arguments.host, _choose_port(arguments.host, arguments.port)
+    host, port = arguments.host, choose_port(arguments.host, arguments.port)
     prefix = os.environ.get("REDIS_EVENTS_PREFIX", "demo:")
-    url = _given_redis(prefix)
+    url = given_redis("REDIS_EVENTS_URL", prefix)
     children = running.enter_context(guarded_children())
     redis = None
     if url is None:
@@ -91,7 +96,8 @@ def _run(arguments: argparse.Namespace, running: ExitStack) -> int:
         "PYTHONUNBUFFERED": "1",
     }
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    web = running.enter_context(children.running(_gunicorn(address, arguments.workers), environ))
+    command = gunicorn("flask_redis_events.demo.app:create_app()", address, arguments.workers)
+    web = running.enter_context(children.running(command, environ))
     publisher = running.enter_context(children.running(PUBLISHER, environ))
     if not wait_until_it_listens(web, host, port, seconds=20):
         raise CannotStart("gunicorn does not start: see its error above.")
@@ -112,18 +118,18 @@ def _faults(host: str, redis: OwnRedis | None) -> tuple[str, ...]:
     return OF_THE_WEB if redis is None else OF_THE_WEB + OF_REDIS
 
 
-def _given_redis(prefix: str) -> str | None:
-    """Return the URL of the Redis that the environment names, if any; raise if it cannot serve."""
-    url = os.environ.get("REDIS_EVENTS_URL")
+def given_redis(variable: str, prefix: str) -> str | None:
+    """Return the URL of the Redis that the variable names, if any; raise if it cannot serve."""
+    url = os.environ.get(variable)
     if not url:
         return None
     if url.startswith("memory:"):
         raise CannotStart(
-            f"REDIS_EVENTS_URL is {url}, which only one process can reach, but the demo runs"
-            " several processes: set it to the URL of a Redis, or unset it."
+            f"{variable} is {url}, which only one process can reach, but several run here:"
+            " set it to the URL of a Redis, or unset it."
         )
     try:
-        emitter = Emitter(settings.url("REDIS_EVENTS_URL", url), prefix=prefix)
+        emitter = Emitter(settings.url(variable, url), prefix=prefix)
         # A transient event is tried only once, so an unreachable Redis is reported at once.
         emitter.emit("demo", "starts", persist=False)
         emitter.close()
@@ -132,9 +138,10 @@ def _given_redis(prefix: str) -> str | None:
     return url
 
 
-def _gunicorn(address: str, workers: int) -> list[str]:
+def gunicorn(app: str, address: str, workers: int) -> list[str]:
+    """Return the command that serves an application."""
     return [
-        *(sys.executable, "-m", "gunicorn", "flask_redis_events.demo.app:create_app()"),
+        *(sys.executable, "-m", "gunicorn", app),
         *("--config", str(SETTINGS), "--workers", str(workers), "--bind", address),
     ]
 
@@ -157,7 +164,7 @@ def _watch(alive: Mapping[str, Alive], redis: OwnRedis | None) -> int:
         pause(0.1)
 
 
-def _choose_port(host: str, wanted: int | None) -> int:
+def choose_port(host: str, wanted: int | None) -> int:
     """Return the wanted port; without one, the default port, or any free one if that is used."""
     for port in (DEFAULT_PORT, 0) if wanted is None else (wanted,):
         try:

@@ -33,14 +33,14 @@ def client(app: Flask) -> FlaskClient:
 def start(client: FlaskClient, megabytes: int = 64) -> str:
     answer = client.post("/jobs", json={"megabytes": megabytes})
     assert answer.status_code == 202
-    return str(answer.json["id"])
+    return str(answer.get_json()["id"])
 
 
 def states(client: FlaskClient) -> list[str]:
     """Return the state of each job of the list."""
     return [
         html.partition('data-state="')[2].split('"')[0]
-        for html in client.get("/state").json["jobs"]
+        for html in client.get("/state").get_json()["jobs"]
     ]
 
 

@@ -39,7 +39,7 @@ def serve() -> Iterator[Serve]:
         def serve(name: str, **config: Any) -> Pattern:
             pattern = importlib.import_module(f"examples.patterns.{name}")
             url = f"memory://{secrets.token_hex(4)}"
-            app = pattern.create_app(REDIS_EVENTS_URL=url, REDIS_EVENTS_RETRY=0.2, **config)
+            app = pattern.create_app({"REDIS_EVENTS_URL": url, "REDIS_EVENTS_RETRY": 0.2, **config})
             server = make_server("127.0.0.1", 0, app, threaded=True)
             running.callback(server.server_close)
             thread = threading.Thread(target=server.serve_forever, args=(0.05,))
