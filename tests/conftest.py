@@ -21,7 +21,7 @@ from tests.support.servers import RedisServer, redis_binary
 from tests.support.travel import TravellingRedis
 
 #: The packages that these tests need are installed by tox's environment `guests` alone.
-collect_ignore = [] if importlib.util.find_spec("celery") else ["guests"]
+collect_ignore = [] if importlib.util.find_spec("celery") else ["guests", "docs"]
 
 # The time of an example depends on the load of the machine, so there is no deadline.
 hypothesis.settings.register_profile("redis-events", deadline=None)

@@ -106,7 +106,7 @@ class Process:
         """End the process and its children: with a signal, then with SIGKILL.  Idempotent."""
         if self._child is None:
             return
-        family = self._children() if self.running else []
+        family = self.children() if self.running else []
         if self.running:
             self.signal(number)
             self.signal(signal.SIGCONT)
@@ -122,7 +122,8 @@ class Process:
         self.status = self._child.returncode
         self._child = None
 
-    def _children(self) -> list[psutil.Process]:
+    def children(self) -> list[psutil.Process]:
+        """Return the processes that it started, and theirs."""
         try:
             return psutil.Process(self.pid).children(recursive=True)
         except psutil.NoSuchProcess:

@@ -1,0 +1,1 @@
+"""The code that the pages show, run as a reader would run it."""
