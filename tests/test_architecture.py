@@ -27,7 +27,7 @@ LADDER = [
     *("broker.memory_people", "broker.memory_runs", "broker.memory_states", "broker.memory"),
     *("broker.versions",),
     *("broker.connections", "broker.stamps", "broker.feed", "broker.calls"),
-    *("broker.command_pool", "broker.commands"),
+    *("broker.scripts", "broker.command_pool", "broker.commands"),
     *(
         "broker.history",
         "broker.index",

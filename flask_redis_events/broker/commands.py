@@ -6,14 +6,10 @@ copied.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import os
-import re
 import threading
 import time
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
@@ -22,10 +18,10 @@ from ..concurrency import Deadline, backoff
 from .calls import Calls
 from .command_pool import CommandPool
 from .connections import REFUSED, UNREACHABLE, broker_error, connection_settings, translated
+from .scripts import Scripts
 
 #: Seconds for which a command is tried again before it raises.
 PATIENCE = 10.0
-SCRIPTS = ("begin", "publish", "replay", "fork", "lease", "note", "left", "run", "stop", "keep")
 
 Command = Sequence[Any]
 
@@ -45,12 +41,13 @@ class Process:
 class Commands:
     """Executes commands.  Every method raises `BrokerError`."""
 
-    def __init__(self, url: str, client: object) -> None:
+    def __init__(self, url: str, client: object, scripts: Scripts) -> None:
         # A reference, because the connections of a Sentinel client ask its pool for the master, and
         # refer to that pool weakly.
         self._given = client
         self._connection_class, self._settings = connection_settings(url, client)
         self._processes: dict[int, Process] = {}
+        self._scripts = scripts
 
     @property
     def process(self) -> Process:
@@ -74,7 +71,8 @@ class Commands:
 
     def run(self, script: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         """Run a Lua script of this package."""
-        [reply] = self.execute([["EVALSHA", _sha(script), len(keys), *keys, *arguments]])
+        digest = self._scripts.digests[script]
+        [reply] = self.execute([["EVALSHA", digest, len(keys), *keys, *arguments]])
         return reply
 
     def execute(self, commands: Sequence[Command], *, tries: int | None = None) -> list[Any]:
@@ -87,7 +85,7 @@ class Commands:
         attempt = 0
         while True:
             try:
-                return _execute(pool, commands)
+                return _execute(pool, commands, self._scripts)
             except (*UNREACHABLE, ReadOnlyError) as error:
                 # After a failover, idle connections lead to a server that is no master any more.
                 pool.disconnect()
@@ -103,23 +101,7 @@ class Commands:
             process.pool.disconnect()
 
 
-@functools.cache
-def _script(name: str) -> str:
-    """Return a script; a line `-- include x` in it becomes the function `x(KEYS, ARGV)`."""
-    text = resources.files(__package__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
-
-    def function(found: re.Match[str]) -> str:
-        return f"local function {found[1]}(KEYS, ARGV)\n{_script(found[1])}end\n"
-
-    return re.sub(r"^-- include (\w+)\n", function, text, flags=re.MULTILINE)
-
-
-@functools.cache
-def _sha(name: str) -> str:
-    return hashlib.sha1(_script(name).encode()).hexdigest()
-
-
-def _execute(pool: CommandPool, commands: Sequence[Command]) -> list[Any]:
+def _execute(pool: CommandPool, commands: Sequence[Command], scripts: Scripts) -> list[Any]:
     """Execute commands; if the server lacks the script of one, load all and execute them again.
 
     Only single commands run a script, so that none of them is executed twice.
@@ -127,7 +109,7 @@ def _execute(pool: CommandPool, commands: Sequence[Command]) -> list[Any]:
     try:
         return _exchange(pool, commands)
     except NoScriptError:
-        _exchange(pool, [["SCRIPT", "LOAD", _script(name)] for name in SCRIPTS])
+        _exchange(pool, [["SCRIPT", "LOAD", text] for text in scripts.texts.values()])
         return _exchange(pool, commands)
 
 

@@ -175,10 +175,6 @@ class Spans(NamedTuple):
             grain //= 10
         return cls(int(ttl * 1000), int(max(ttl, silence) * 1000), grain)
 
-    def with_ttl(self, ttl: int) -> Spans:
-        """Return the spans of histories with a TTL of their own, in ms."""
-        return self._replace(ttl=ttl, silence=max(ttl, self.silence))
-
     @property
     def digits(self) -> int:
         """How many leading digits the milliseconds of one grain have in common."""

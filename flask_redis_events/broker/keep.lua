@@ -17,14 +17,14 @@
 -- include publish
 
 local states, most, bytes, ttl = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local deeds, names = ARGV[4], tonumber(ARGV[4 + 11])
-local first_message = 4 + 11 + names
+local deeds, names = ARGV[4], tonumber(ARGV[4 + 3])
+local first_message = 4 + 3 + names
 local keys, arguments = {}, {}
 for at = 2 + names, #KEYS do keys[#keys + 1] = KEYS[at] end
 for at = 5, #ARGV do arguments[#arguments + 1] = ARGV[at] end
 
 -- A repetition is answered before anything else, as the states have changed by the first attempt.
-local call, earlier = arguments[2], redis.call('GET', keys[2])
+local call, earlier = arguments[1], redis.call('GET', keys[2])
 if earlier and string.sub(earlier, 1, #call) >= call then return publish(keys, arguments) end
 
 -- Return the number of a message's channel, its key and its frame.
@@ -77,7 +77,7 @@ local now = tonumber(string.sub(stem, 1, -2))
 local gone = redis.call('ZRANGEBYSCORE', states, 0, string.format('(%.0f', now), 'LIMIT', 0, 10)
 if #gone > 0 then redis.call('ZREM', states, unpack(gone)) end
 for channel, new in pairs(changed) do
-  local state, name = KEYS[1 + channel], ARGV[4 + 11 + channel]
+  local state, name = KEYS[1 + channel], ARGV[4 + 3 + channel]
   if new.count > 0 then
     redis.call('HSET', state, '', new.size)
     redis.call('PEXPIREAT', state, now + ttl)

@@ -7,35 +7,33 @@
 --                   (an id of the grain in which the newest id was given out)
 -- KEYS[4] channels  sorted set: channel -> ms of the grain in which it last kept a message
 -- KEYS[5…]          of each channel: last (string: its last kept id), history (stream)
--- ARGV[1] prefix    what precedes a channel's name for PUBLISH
--- ARGV[2] call      the number of this call, in as many digits as all numbers have
--- ARGV[3] keep      how many messages a history keeps, approximately (MAXLEN ~)
--- ARGV[4] ttl       how long a history outlives its last message, in ms
--- ARGV[5] silence   how long the last id of a channel outlives its message, in ms
--- ARGV[6] grain     a power of ten in ms; what need not be exact is written once in it
--- ARGV[7] digits    how many leading digits two ids of one grain have in common
--- ARGV[8] persist   '1' keeps the messages in history; '0' only publishes them
--- ARGV[9] inner     two keys to sign payloads with, see `stamps.py`; '' to stamp them with the word
--- ARGV[10] outer
--- ARGV[11] names    how many channels there are; their names follow
+-- ARGV[1] call      the number of this call, in as many digits as all numbers have
+-- ARGV[2] persist   '1' keeps the messages in history; '0' only publishes them
+-- ARGV[3] names     how many channels there are; their names follow
 -- ARGV[…]           of each message: the number of its channel (1, …), its key as the envelope has
 --                   it (' <key>' or ''), and its frame without an id line
+--
+-- Settings, which are part of the script's text, as they are the same for every call:
+-- PREFIX            what precedes a channel's name for PUBLISH
+-- KEEP              how many messages a history keeps, approximately (MAXLEN ~)
+-- TTL               how long a history outlives its last message, in ms
+-- SILENCE           how long the last id of a channel outlives its message, in ms
+-- GRAIN             a power of ten in ms; what need not be exact is written once in it
+-- DIGITS            how many leading digits two ids of one grain have in common
+-- INNER, OUTER      two keys to sign payloads with, see `stamps.py`; '' to stamp with the word
 --
 -- Returns the first id '<ms>-<seq>'; each further message has the same ms and the next seq.  ''
 -- for a call that was given up since.  False if there is no clock yet; then nothing was done.
 
 local ids, slot, meta, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local prefix, call, keep, digits = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[7])
-local ttl, silence, grain = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local persist, names = ARGV[8] == '1', tonumber(ARGV[11])
-local inner, outer = ARGV[9], ARGV[10]
-local count = (#ARGV - 11 - names) / 3
+local call, persist, names = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
+local count = (#ARGV - 3 - names) / 3
 -- Longer than any attempt of a call can be under way.
 local MEMORY = '600000'
 
 local noted = redis.call('HMGET', meta, 'word', 'clock', 'created')
-local word = inner == '' and noted[1]
-if inner == '' and not word then return false end
+local word = INNER == '' and noted[1]
+if INNER == '' and not word then return false end
 local first = redis.call('XADD', ids, 'NOMKSTREAM', 'MAXLEN', '~', '1', '*', '', '')
 if not first then return false end
 
@@ -60,7 +58,7 @@ end
 
 -- Ids may run ahead of Redis' time, if that was set back.  If Redis evicts `ids` then, `begin.lua`
 -- goes on after the newest of these two notes, which transient messages need, too.
-if not noted[2] or string.sub(noted[2], 1, digits) ~= string.sub(first, 1, digits) then
+if not noted[2] or string.sub(noted[2], 1, DIGITS) ~= string.sub(first, 1, DIGITS) then
   redis.call('HSET', meta, 'clock', first)
   redis.call('ZADD', index, string.match(first, '^%d+'), '$ticks')
 end
@@ -83,8 +81,8 @@ local function bound(name, history, id)
   elseif -tonumber(complete) > beginning then
     doubt = -tonumber(complete)
   end
-  if seen then doubt = math.max(doubt, tonumber(seen) - tonumber(seen) % grain + grain) end
-  local floor = math.max(ms - silence, doubt)
+  if seen then doubt = math.max(doubt, tonumber(seen) - tonumber(seen) % GRAIN + GRAIN) end
+  local floor = math.max(ms - SILENCE, doubt)
   if floor >= ms then
     if seq > 0 then return string.format('%.0f-%.0f', ms, seq - 1) end
     return string.format('%.0f-999999999', ms - 1)
@@ -94,7 +92,7 @@ end
 
 -- Forget some channels whose last id has expired, so that the index does not grow for ever.
 local function prune(ms)
-  local old = string.format('(%.0f', ms - silence - 2 * grain)
+  local old = string.format('(%.0f', ms - SILENCE - 2 * GRAIN)
   local gone = redis.call('ZRANGEBYSCORE', index, 0, old, 'LIMIT', 0, 10)
   if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
 end
@@ -103,11 +101,11 @@ end
 -- own, which may be set back: so whatever has expired is older than every `silence` and `ttl`.
 local function refresh(name, last, history, id)
   local ms = tonumber(string.match(id, '^(%d+)-'))
-  redis.call('PEXPIREAT', last, ms + silence + grain)
-  redis.call('PEXPIREAT', history, ms + ttl + grain)
+  redis.call('PEXPIREAT', last, ms + SILENCE + GRAIN)
+  redis.call('PEXPIREAT', history, ms + TTL + GRAIN)
   if not redis.call('ZSCORE', index, '') then
     -- Redis evicted the index.  Busy channels come back to it in the next grain.
-    redis.call('ZADD', index, -(ms - ms % grain + grain), '')
+    redis.call('ZADD', index, -(ms - ms % GRAIN + GRAIN), '')
   end
   redis.call('ZADD', index, ms, name)
   return ms
@@ -117,35 +115,35 @@ end
 -- An index says that it is complete since the clock began; it may know nothing from before.
 local began = string.sub(noted[3] or '9', 1, 13)
 local function is_noted(known, id)
-  return string.sub(known, 1, digits) == string.sub(id, 1, digits)
+  return string.sub(known, 1, DIGITS) == string.sub(id, 1, DIGITS)
     and string.sub(known, 1, 13) > began
 end
 
 for number = 1, count do
-  local at = 9 + names + 3 * number
+  local at = 1 + names + 3 * number
   local channel, key, frame = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2]
-  local name, id, prev = ARGV[11 + channel], first, '-'
+  local name, id, prev = ARGV[3 + channel], first, '-'
   if number > 1 then id = stem .. seq + number - 1 end
   if persist then
     local last, history = KEYS[3 + 2 * channel], KEYS[4 + 2 * channel]
     local known = redis.call('SET', last, id, 'KEEPTTL', 'GET')
     prev = known or bound(name, history, id)
     local fresh = known and is_noted(known, id)
-      and redis.call('XADD', history, 'NOMKSTREAM', 'MAXLEN', '~', keep, id,
+      and redis.call('XADD', history, 'NOMKSTREAM', 'MAXLEN', '~', KEEP, id,
         'prev', prev, 'frame', frame, 'key', key)
     if not fresh then
-      redis.call('XADD', history, 'MAXLEN', '~', keep, id,
+      redis.call('XADD', history, 'MAXLEN', '~', KEEP, id,
         'prev', prev, 'frame', frame, 'key', key)
       local ms = refresh(name, last, history, id)
       if not known then prune(ms) end
     end
   end
-  local topic, envelope = prefix .. name, ':' .. id .. ' ' .. prev .. ' '
+  local topic, envelope = PREFIX .. name, ':' .. id .. ' ' .. prev .. ' '
   local rest = key .. '\nid: ' .. id .. '\n' .. frame
   local stamp = word
   if not stamp then
-    stamp = redis.sha1hex(inner .. topic .. '\n' .. envelope .. rest)
-    stamp = redis.sha1hex(outer .. stamp)
+    stamp = redis.sha1hex(INNER .. topic .. '\n' .. envelope .. rest)
+    stamp = redis.sha1hex(OUTER .. stamp)
   end
   redis.call('PUBLISH', topic, envelope .. stamp .. rest)
 end

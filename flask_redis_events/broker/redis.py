@@ -29,13 +29,12 @@ from .index import Index, TooMany
 from .limits import LIMITS, StateLimits
 from .people import RedisPeople
 from .runs import RedisRuns
+from .scripts import Scripts
 from .stamps import Stamps, new_word
 from .states import RedisStates
 
 #: The layout of the keys on Redis, see "On Redis" in `docs/design.rst`.
 LAYOUT = "2"
-#: More messages than any run has, see `runs.py`.
-WHOLE = 10**12
 #: How often a replay begins anew before it raises, if Redis is flushed or fails over in its midst.
 ATTEMPTS = 5
 
@@ -57,11 +56,20 @@ class RedisBroker:
     ) -> None:
         self.numbered = history > 0
         self.history_ttl = history_ttl
-        self._keep = history
         self._prefix = prefix
-        self._spans = Spans.of(history_ttl, silence_ttl)
-        self._commands = Commands(url, client)
-        self._stamps = Stamps(secret, prefix, self._begin)
+        self._spans = spans = Spans.of(history_ttl, silence_ttl)
+        self._stamps = stamps = Stamps(secret, prefix, self._begin)
+        settings = {
+            "PREFIX": prefix,
+            "KEEP": str(history),
+            "TTL": spans.ttl,
+            "SILENCE": spans.silence,
+            "GRAIN": spans.grain,
+            "DIGITS": spans.digits,
+            "INNER": stamps.inner,
+            "OUTER": stamps.outer,
+        }
+        self._commands = Commands(url, client, Scripts(settings))
         self.people = RedisPeople(self._commands.run, self._commands.execute, self._key)
         self._states = RedisStates(self._run, self._commands.execute, self._key, state)
         self.runs = RedisRuns(self._run, self._commands.execute, self._key, self._publishing)
@@ -105,21 +113,15 @@ class RedisBroker:
 
     @contextmanager
     def _publishing(
-        self, *channels: str, persist: bool = True, ttl: int | None = None
+        self, *channels: str, persist: bool = True
     ) -> Iterator[tuple[list[str], list[Any]]]:
-        """Yield the keys and arguments of `publish.lua` for one call, without the messages.
-
-        With a `ttl` in ms, the histories are kept for that long, and whole.
-        """
-        spans = self._spans if ttl is None else self._spans.with_ttl(ttl)
+        """Yield the keys and arguments of `publish.lua` for one call, without the messages."""
+        prefix = self._prefix
         with self._commands.process.calls.begin() as (slot, call):
-            keys = [self._key(name) for name in ("ids", f"call:{slot}", "meta", "channels")]
+            keys = [f"{prefix}ids", f"{prefix}call:{slot}", f"{prefix}meta", f"{prefix}channels"]
             for channel in channels:
-                keys += [self._key("last:" + channel), self._key("history:" + channel)]
-            keep = self._keep if ttl is None else WHOLE
-            settings: list[Any] = [keep, spans.ttl, spans.silence, spans.grain, spans.digits]
-            settings += [int(persist), self._stamps.inner, self._stamps.outer]
-            yield keys, [self._prefix, call, *settings, len(channels), *channels]
+                keys += (f"{prefix}last:{channel}", f"{prefix}history:{channel}")
+            yield keys, [call, "1" if persist else "0", len(channels), *channels]
 
     def _bare_publish(self, channel: str, frame: bytes, key: str | None, _: str) -> list[Any]:
         topic, rest = self._prefix + channel, f"{_tail(key)}\n".encode() + frame

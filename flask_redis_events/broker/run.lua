@@ -12,8 +12,8 @@
 -- ARGV[5] ttl     how long the log outlives the run, in ms; '' as it was begun with
 -- ARGV[6] state   what the run ends as after these messages; '' if it goes on
 -- ARGV[7] lost    the frame of the marker that says that the producer is gone
--- ARGV[8…19]      the arguments of publish.lua up to the channel's name
--- ARGV[20…]       its messages
+-- ARGV[8…11]      the arguments of publish.lua up to the channel's name
+-- ARGV[12…]       its messages
 --
 -- Returns {state, '1' if a stop was asked for}; the state is 'active' if another producer holds the
 -- run that was to begin, and 'lost' if the caller does not hold the run any more.  False if there
@@ -24,8 +24,8 @@
 local run, runs, history = KEYS[1], KEYS[2], KEYS[8]
 local deed, token, number, final = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[6]
 -- How long a run is known, in ms, if Redis has lost how long it was to be.
-local TTL = 3600000
-local lease, ttl, name = tonumber(ARGV[4]), ARGV[5], ARGV[19]
+local UNKNOWN = 3600000
+local lease, ttl, name = tonumber(ARGV[4]), ARGV[5], ARGV[11]
 
 local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
 if not newest then return false end
@@ -34,7 +34,9 @@ local holder, state, stop = found[1], found[2], found[6] or ''
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local lapsed = state == 'running' and tonumber(found[4]) <= now
-ttl = tonumber(ttl ~= '' and ttl or found[5] or TTL)
+ttl = tonumber(ttl ~= '' and ttl or found[5] or UNKNOWN)
+-- The log of a run is whole.
+KEEP, TTL, SILENCE = '1000000000000', ttl, math.max(ttl, SILENCE)
 
 -- Keep the log and what is known of the run for as long as both are needed, by the clock of ids.
 local function keep(id, more)
@@ -45,7 +47,7 @@ end
 
 -- Publish messages; return the id of the last one.
 local function say(messages)
-  local keys, arguments = {unpack(KEYS, 3)}, {unpack(ARGV, 8, 19)}
+  local keys, arguments = {unpack(KEYS, 3)}, {unpack(ARGV, 8, 11)}
   for _, word in ipairs(messages) do arguments[#arguments + 1] = word end
   local first = publish(keys, arguments)
   -- '' is for an attempt that was given up, whose answer nobody reads.
@@ -104,9 +106,9 @@ if not state then return lose_what_is_gone() end
 if holder ~= token then return {'lost', stop} end
 if number <= tonumber(found[3]) or state ~= 'running' then return {state, stop} end
 local id = newest[1]
-if #ARGV > 19 then
+if #ARGV > 11 then
   local messages = {}
-  for at = 20, #ARGV do messages[#messages + 1] = ARGV[at] end
+  for at = 12, #ARGV do messages[#messages + 1] = ARGV[at] end
   id = say(messages)
   if not id then return false end
 end

@@ -22,7 +22,7 @@ class RedisRuns:
     """Runs `run.lua` and `stop.lua`.  Every method raises `BrokerError`.
 
     `run` runs a script that needs the clock; `publishing` yields the keys and the arguments of
-    `publish.lua` for a channel, given the ms for which its history is kept.
+    `publish.lua` for a channel.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class RedisRuns:
         lease: float = 0.0,
     ) -> Standing:
         span = "" if ttl is None else int(ttl * 1000)
-        with self._publishing(channel, ttl=span or 0) as (keys, arguments):
+        with self._publishing(channel) as (keys, arguments):
             given: list[Any] = [deed, token, number, int(lease * 1000), span, state]
             given += [marker("lost"), *arguments]
             for frame in frames:
