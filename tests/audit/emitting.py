@@ -8,6 +8,7 @@ from __future__ import annotations
 import faulthandler
 import http.client
 import json
+import os
 import random
 import signal
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 from redis.sentinel import Sentinel
 
 from flask_redis_events import BrokerError, Emitter
+from tests.support.processes import Process
 
 from .ledger import Name, Record, data
 
@@ -199,6 +201,32 @@ def arguments(where: Where, styles: Sequence[Style], path: Path) -> list[str]:
     each = [asdict(style) for style in styles]
     given = {"where": asdict(where), "styles": each, "path": str(path)}
     return [sys.executable, "-X", "faulthandler", "-m", "tests.audit.emitting", json.dumps(given)]
+
+
+class Outside:
+    """An emitting process, which can be frozen."""
+
+    def __init__(self, where: Where, styles: Sequence[Style], directory: Path) -> None:
+        self._path = directory / f"{styles[0].name}.json"
+        log = directory / f"{styles[0].name}.log"
+        self._process = Process(arguments(where, styles, self._path), log, os.environ)
+        self._process.start()
+
+    def pause(self) -> None:
+        self._process.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        self._process.end(signal.SIGTERM, timeout=40)
+
+    @property
+    def records(self) -> list[Record]:
+        if not self._path.exists():
+            ended = f"An emitter ended with status {self._process.status}, without its records"
+            raise RuntimeError(f"{ended}:\n{self._process.log}")
+        return [Record(*record) for record in json.loads(self._path.read_text())]
 
 
 def main(given: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ Pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -82,3 +82,11 @@ class Fate:
 
 def overlaps(one: Window, others: Collection[Window]) -> bool:
     return any(one[0] <= until and since <= one[1] for since, until in others)
+
+
+def worst(lags: Iterable[tuple[float, float]]) -> dict[int, float]:
+    """Return the longest lag of each second."""
+    worst: dict[int, float] = {}
+    for at, lag in lags:
+        worst[int(at)] = max(lag, worst.get(int(at), 0.0))
+    return worst

@@ -22,11 +22,13 @@ NAME = "main"
 class SentinelTrio:
     """A master, a replica and three sentinels; a context manager.
 
-    The sentinels take a master for lost that does not answer for `patience` seconds.
+    The sentinels take a master for lost that does not answer for `patience` seconds, and may take
+    `most` seconds to fail over, which is long on a busy machine.
     """
 
-    def __init__(self, directory: Path, *, patience: float = 1) -> None:
+    def __init__(self, directory: Path, *, patience: float = 1, most: float = 30) -> None:
         self._patience = patience
+        self._most = most
         self._directory = directory
         self._cleanup = ExitStack()
         self.ports: list[int] = []
@@ -58,9 +60,9 @@ class SentinelTrio:
     def fail_over(self, number: int = signal.SIGKILL) -> None:
         """Kill the master, and return when the replica has become the master."""
         self.master.stop(number)
-        wait_until(lambda: self.master_port() == self.replica.port, 30)
+        wait_until(lambda: self.master_port() == self.replica.port, self._most)
         client = self.replica.client()
-        wait_until(lambda: client.role()[0] == b"master", 30)
+        wait_until(lambda: client.role()[0] == b"master", self._most)
 
     def hold_replica_back(self) -> None:
         """Keep new writes from the replica until the failover."""
@@ -77,7 +79,7 @@ class SentinelTrio:
     def fail_over_from_frozen(self) -> None:
         """Freeze the master until the replica is the master; then it finds out."""
         self.master.pause()
-        wait_until(lambda: self.master_port() == self.replica.port, 30)
+        wait_until(lambda: self.master_port() == self.replica.port, self._most)
         self.master.resume()
         self._change_places()
 
@@ -91,7 +93,7 @@ class SentinelTrio:
         """Wait until the lost master follows the new one."""
         # A master that was frozen learns only after a while that it is none any more; and on a slow
         # machine the Sentinels may fail over once more.
-        wait_until(self.agree, 120)
+        wait_until(self.agree, 4 * self._most)
 
     def agree(self) -> bool:
         """Say whether all Sentinels know who is the master, and that the other one follows it."""
