@@ -79,7 +79,9 @@ def _judge(
     told = [n for n in missed if any(saw[r].at >= play.sent.get(n, 0.0) for r in resets)]
     silent = sorted(set(missed) - set(told))
     unseen = [n for n in silent if n not in shown and _may_be_unseen(play.sent.get(n, 0.0), fate)]
-    true = set(resets) if told else set()
+    # Of a run that Redis has lost, nobody may have had a number.
+    gone = play.state == "lost" and not fate.lasting and play.sent.keys() - {*page}
+    true = set(resets) if told or gone else set()
     excused = {r for r in resets if r not in true and _excused(saw, r, fate)}
     end = next((one for one in saw if one.kind == "end"), None)
     found: dict[str, Sequence[object]] = {
@@ -100,7 +102,10 @@ def _judge(
         setattr(verdict, kind, getattr(verdict, kind) + len(ids))
         verdict.note(kind.replace("_", " "), name, ids)
     if any(found.values()):
-        verdict.tell([name, f"sent {len(play.sent)}, {play.state}, {play.status}", *map(str, saw)])
+        sent = (
+            f"sent {min(play.sent.items(), default=None)} to {max(play.sent.items(), default=None)}"
+        )
+        verdict.tell([f"{name}: {play.state} at {play.ended}, {play.status}", sent, *map(str, saw)])
 
 
 def _numbers(saw: Iterable[Saw]) -> list[int]:

@@ -97,6 +97,14 @@ def test_a_run_may_be_forgotten():
     assert counts(killed("pending"), LOSING, seen(0, 1)) == {"stopped": 1}
 
 
+def test_a_run_may_be_lost_before_anybody_had_any_of_it():
+    """Its viewers are told."""
+    play = Play("run-1", dict(SENT), "lost", ENDED, "lost")
+
+    assert counts(play, LOSING, seen("!flushed", "lost")) == {"true_resets": 1}
+    assert counts(play, LASTING, seen("!flushed", "lost")) == {"false_resets": 1}
+
+
 def test_a_failover_may_lose_what_nobody_had():
     """Also the end, after which the run is lost."""
     fate = Fate(lasting=False, failovers=[(13.1, 15.0)])
