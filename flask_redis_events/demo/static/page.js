@@ -21,7 +21,7 @@ const tabs = meetTabs(
   },
   (label) => story.press(`${label}, in another tab`, connection?.pid),
 );
-window.demo = { truth, tabs, points: plots.points };  // for tests
+window.demo = { truth, tabs, points: plots.points, position: () => stop.position };  // for tests
 
 // ---- the stream -----------------------------------------------------------------------------
 

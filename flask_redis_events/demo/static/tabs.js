@@ -46,6 +46,7 @@ export function meetTabs(changed, heard) {
       connection = mine;
       send();
     },
+    connection: () => connection,
     /** Tell the others of something else. */
     say: (what) => send({ what }),
     /** How many tabs there are, and how many connections they have. */
