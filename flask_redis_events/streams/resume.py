@@ -181,10 +181,9 @@ def _with_all(
         snapshot = hub.replays.after(subscription, channels, after)
         reason = reason or snapshot.reason
     messages = joined(snapshot.messages)
-    if log.ended is not None and not any(map(end_of, messages)):
+    if log.ended is not None and snapshot.clock >= log.ended and not any(map(end_of, messages)):
         # The client has had the marker, or Redis has evicted it; a newer run has one of its own.
+        # The marker is live if history was read, for another client, before the end.
         if not messages or (messages[-1].id or log.ended) < log.ended:
-            last = Message.numbered(channel.name, marker(log.state), log.ended)
-            messages.append(last)
-            snapshot = dataclasses.replace(snapshot, clock=max(snapshot.clock, log.ended))
+            messages.append(Message.numbered(channel.name, marker(log.state), log.ended))
     return _resume(hub, after, dataclasses.replace(snapshot, messages=messages), reason)

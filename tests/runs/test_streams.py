@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 
 from flask_redis_events import ConfigError, RedisEvents, RunLost
 from flask_redis_events.testing import read_events
+from tests.support.factories import channels
 
 NAME = "answer:1"
 events = RedisEvents()
@@ -152,6 +153,29 @@ def test_a_worker_ends_a_run_whose_state_was_evicted(client, evict):
     assert events.run_status(NAME) == "lost"
     reset, *got = read(client, 3)
     assert (reset[0], got) == ("reset", [("message", "text"), ("end", {"state": "lost"})])
+
+
+def test_the_end_comes_after_what_precedes_it(client, monkeypatch):
+    """History that was read for another viewer may be from before the end, which is live then."""
+    run = events.run(NAME)
+    run.__enter__()
+    run.send("a ")
+    run._attempt()
+    hub, look = events.hub, events.hub.broker.runs.look
+    begin = look(NAME).started
+    read_before = hub.broker.replay(channels(NAME), after=begin)
+
+    def end_and_look(channel: str) -> Any:
+        with client.application.app_context():
+            run.send("b")
+            run.__exit__(None, None, None)
+        return look(channel)
+
+    monkeypatch.setattr(hub.broker.runs, "look", end_and_look)
+    monkeypatch.setattr(hub.replays, "after", lambda *asked: read_before)
+
+    got = read(client, 3)
+    assert got == [("message", "a "), ("message", "b"), ("end", {"state": "finished"})]
 
 
 def test_more_than_a_replay_may_have_is_told(client):
