@@ -35,18 +35,18 @@ class Message(Base):
     at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
-def say(room: str, author: User, text: str) -> int:
-    """Store a message, and show it to all who are in the room."""
+def say(room: str, author: User, text: str) -> str:
+    """Store a message, show it to all who are in the room, and return its HTML."""
     message = Message(room=room, author=author, text=text)
     db.session.add(message)
     # The database gives out the id and the time, and the event needs them.
     db.session.flush()
-    number = message.id
-    data = {"id": number, "html": render_template("_message.html", message=message)}
-    events.emit_on_commit(db.session, channel(room), data)
-    db.session.commit()
+    html = render_template("_message.html", message=message)
+    # After the commit, and never if there is none: a page must not show what the database lacks.
+    events.emit_on_commit(db.session, channel(room), {"html": html})
     _typed_at.pop((author.id, room), None)
-    return number
+    db.session.commit()
+    return html
 
 
 def recent(room: str, *, before: int | None = None, count: int = 30) -> Sequence[Message]:

@@ -87,7 +87,8 @@ def post(room: str) -> ResponseReturnValue:
     text = body.get("text") if isinstance(body, dict) else None
     if not isinstance(text, str) or not 0 < len(text.strip()) <= 500:
         abort(400, "A message has 1 to 500 characters.")
-    return {"id": say(room, current_user._get_current_object(), text.strip())}
+    # The author sees the message although their stream may be away.
+    return {"html": say(room, current_user._get_current_object(), text.strip())}
 
 
 @chat.post("/rooms/<room>/typing")

@@ -160,7 +160,9 @@ $("say").addEventListener("submit", async (event) => {
   const { text } = event.target.elements;
   if (text.readOnly || !text.value.trim()) return;
   text.readOnly = true;
-  if (await send(url, { text: text.value })) {
+  const said = await send(url, { text: text.value });
+  if (said) {
+    show(said.html);
     text.value = "";
     typedAt = 0;
   }

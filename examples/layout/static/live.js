@@ -17,8 +17,7 @@ export function live(url, handlers, options) {
     ...handlers,
     state(name, detail) {
       pill.dataset.state = name;
-      // 503: the server is there, and has no room or no Redis.
-      pill.textContent = name === "away" && detail.status === 503 ? "Busy, trying again" : TEXTS[name];
+      pill.textContent = TEXTS[name];
       handlers.state?.(name, detail);
     },
   }, options);

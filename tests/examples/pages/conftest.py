@@ -12,16 +12,19 @@ from tests.examples.staging import environment, serve
 from tests.support.browsers import browse as browse
 from tests.support.servers import Gunicorn, RedisServer
 
-Run = Callable[[str], Gunicorn]
+Run = Callable[..., Gunicorn]
 
 
 @pytest.fixture
 def run(redis_server: RedisServer, prefix: str, tmp_path: Path) -> Iterator[Run]:
-    """Return a function that starts an example with two workers and an empty database."""
+    """Return a function that starts an example with two workers and an empty database.
+
+    Its keyword arguments are variables of the environment.
+    """
     with ExitStack() as running:
 
-        def run(name: str) -> Gunicorn:
+        def run(name: str, **more: str) -> Gunicorn:
             env = environment(name, redis_server.url, prefix, tmp_path)
-            return running.enter_context(serve(name, env))
+            return running.enter_context(serve(name, {**env, **more}))
 
         yield run
