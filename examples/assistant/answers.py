@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 
-from flask_redis_events import Emitter
+from flask import current_app
 
-emitter = Emitter(
-    os.environ.get("REDIS_EVENTS_URL", "redis://localhost:6379/0"),
-    prefix=os.environ.get("REDIS_EVENTS_PREFIX", "events:"),
-)
-WORD_SECONDS = 0.05
+from flask_redis_events import RedisEvents
+
+events = RedisEvents()
+
 WORDS = 200
+#: Seconds for which an answer can be read after its end; what is to last belongs in a database.
+KEPT = 24 * 3600
 TEXT = """
 A river is never the same river, because the water that was here is gone and other water is here.
 The water that is gone is in the sea, and the sea is in the clouds, and the clouds are over the
@@ -30,12 +30,12 @@ the water. In the spring the water is here again, and nobody can say whether it 
 
 def answer(id: str, question: str) -> None:
     """Produce the answer's run, until it is complete or somebody stops it."""
-    with emitter.run(f"answer:{id}", lease=10) as run:
+    with events.run(channel(id), ttl=KEPT, lease=10) as run:
         for word in words(question):
             run.send(f"{word} ")
             if run.stop_requested:
                 break
-            time.sleep(WORD_SECONDS)
+            time.sleep(current_app.config["WORD_SECONDS"])
 
 
 def words(question: str) -> Iterator[str]:
@@ -48,3 +48,7 @@ def words(question: str) -> Iterator[str]:
     for _ in range(WORDS):
         yield word
         word = random.choice(following[word])
+
+
+def channel(id: str) -> str:
+    return f"answer:{id}"

@@ -2,67 +2,36 @@
 
 from __future__ import annotations
 
-import os
-import secrets
+from collections.abc import Mapping
 from typing import Any
 
 import redis
-from flask import Flask, render_template, request, url_for
+from flask import Flask
 from rq import Queue
 
-from flask_redis_events import BrokerError, RedisEvents
+from examples.layout import away, layout
 
-try:
-    from .answers import answer
-except ImportError:  # gunicorn runs in this directory, and so does RQ's worker
-    from answers import answer  # type: ignore[no-redef]
-
-events = RedisEvents()
+from .answers import events
+from .views import assistant
 
 
-def create_app() -> Flask:
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+    """Return the application; `FLASK_REDIS_EVENTS_URL` in the environment says where Redis is."""
     app = Flask(__name__)
-    url = os.environ.get("REDIS_EVENTS_URL", "redis://localhost:6379/0")
     app.config.update(
-        REDIS_EVENTS_URL=url,
-        REDIS_EVENTS_PREFIX=os.environ.get("REDIS_EVENTS_PREFIX", "events:"),
+        APP_NAME="Assistant",
+        REDIS_EVENTS_URL="redis://localhost:6379/0",
+        REDIS_EVENTS_PREFIX="assistant:",
+        #: How long the model takes for a word.
+        WORD_SECONDS=0.05,
     )
+    app.config.from_prefixed_env()
+    app.config.update(config or {})
     events.init_app(app)
-    queue = Queue(os.environ.get("RQ_QUEUE", "answers"), connection=redis.Redis.from_url(url))
-
-    @app.get("/")
-    def index() -> str:
-        return render_template("index.html")
-
-    @app.post("/answers")
-    def ask() -> Any:
-        question = (request.get_json(silent=True) or {}).get("question")
-        if not isinstance(question, str) or not 0 < len(question) <= 500:
-            return {"error": "A question has 1 to 500 characters."}, 400
-        # An id for each answer, so that a stop and a stream can mean no other one.
-        id = secrets.token_urlsafe(9)
-        queue.enqueue(answer, id, question)
-        return {"id": id, "stream": url_for("stream", id=id)}, 202
-
-    @app.get("/answers/<id>/stream")
-    @events.stream("answer:{id}", backlog="all")
-    def stream(id: str) -> None:
-        """Stream all of the answer so far, then each word, then the end."""
-
-    @app.post("/answers/<id>/stop")
-    def stop(id: str) -> Any:
-        # Also where the job still waits in its queue.
-        return {"stopping": events.request_stop(f"answer:{id}")}
-
-    @app.get("/answers/<id>")
-    def status(id: str) -> Any:
-        return {"status": events.run_status(f"answer:{id}")}
-
-    @app.errorhandler(BrokerError)
-    @app.errorhandler(redis.RedisError)
-    def away(error: Exception) -> Any:
-        # The error's text may describe our Redis, so it goes into the log and not to the client.
-        app.logger.error("%s", error)
-        return {"error": "Redis is away, try again later."}, 503
-
+    # RQ keeps the questions on the same Redis.  It connects when the first one is asked.
+    connection = redis.Redis.from_url(app.config["REDIS_EVENTS_URL"])
+    app.extensions["queue"] = Queue(app.config["REDIS_EVENTS_PREFIX"], connection=connection)
+    app.register_error_handler(redis.RedisError, away)
+    app.register_blueprint(layout)
+    app.register_blueprint(assistant)
     return app

@@ -93,7 +93,7 @@ def test_missing_packages_are_named(tmp_path: Path):
     (tmp_path / "sitecustomize.py").write_text(
         "import importlib.util\n"
         "find = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *more: None if name == 'rq' else find(name, *more)\n"
+        "importlib.util.find_spec = lambda name: None if name == 'rq' else find(name)\n"
     )
     refused = said("jobs", PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
 
