@@ -1,32 +1,38 @@
-"use strict";
-const $ = (id) => document.getElementById(id);
-let heardAt, source;
+import { live, send } from "layout";
+import { Plot } from "./plot.js";
 
+const $ = (id) => document.getElementById(id);
+const { stream, kept, metrics } = $("plots").dataset;
+const plots = Object.fromEntries(
+  Object.entries(JSON.parse(metrics)).map(([name, metric]) => [name, new Plot($(name), metric, +kept)]),
+);
+let stop = () => {};
+
+/** Show the metrics that are chosen, and listen to no others. */
 function open() {
-  source?.close();
-  heardAt = Date.now();
-  source = new EventSource("stream");
-  const on = (name, react) => source.addEventListener(name, (event) => {
-    heardAt = Date.now();
-    react?.(JSON.parse(event.data));
-  });
-  for (const metric of metrics) on(metric, ({ value }) => { $(metric).textContent = value; });
-  on("ready", () => { $("state").textContent = "live"; });
-  on("heartbeat");
-  on("reset", open);  // figures are missing: a new stream begins with the last ones
-  source.onerror = () => { $("state").textContent = "reconnecting"; };
+  stop();
+  const chosen = new FormData($("choose")).getAll("metric");
+  for (const [name, plot] of Object.entries(plots)) plot.show(chosen.includes(name));
+  $("nothing").hidden = chosen.length > 0;
+  const query = new URLSearchParams(chosen.map((name) => ["metric", name]));
+  // The address says what is shown, for a reload and for a bookmark.
+  history.replaceState(null, "", `?${query}`);
+  if (!chosen.length) return;
+  // All that is kept comes first, so there is nothing to load.
+  stop = live(`${stream}?${query}`, {
+    message: ({ metric, t, values }) => plots[metric].add(t, values),
+    mark: (mark) => Object.values(plots).forEach((plot) => plot.mark(mark)),
+    // Figures are missing: begin anew with those that are kept.
+    reset: open,
+  }, { identity: "everybody" });
 }
 
-open();
-// A heartbeat comes every 15 s at least: much more silence is a connection that died unnoticed.
-setInterval(() => { if (Date.now() - heardAt > 45000) open(); }, 5000);
-
-$("send").addEventListener("click", async () => {
-  const metric = metrics[Math.floor(Math.random() * metrics.length)];
-  const sent = await fetch(`metrics/${metric}`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ value: Math.round(Math.random() * 100) }),
-  }).then((response) => response.ok, () => false);
-  $("problem").textContent = sent ? "" : "Not sent, try again.";
+$("choose").addEventListener("change", open);
+$("mark").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const text = event.target.text;
+  if (await send(event.target.action, { text: text.value })) text.value = "";
 });
+open();
+// For the console: plots.cpu.data
+window.plots = plots;

@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from tests.examples.staging import emulate, environment, errors, overflow, serve, wait_live, worker
+from tests.examples.staging import emulate, errors, overflow, wait_live
 from tests.support.browsers import Browse
-from tests.support.browsers import browse as browse
 from tests.support.processes import Process
-from tests.support.servers import Gunicorn, RedisServer
+from tests.support.servers import Gunicorn
 from tests.support.waiting import wait_until
+
+from .conftest import Run, Work
 
 pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture
-def env(redis_server: RedisServer, prefix: str, tmp_path: Path) -> dict[str, str]:
-    return environment("jobs", redis_server.url, prefix, tmp_path)
+def server(run: Run) -> Gunicorn:
+    return run("jobs")
 
 
 @pytest.fixture
-def server(env: dict[str, str]) -> Iterator[Gunicorn]:
-    with serve("jobs", env) as server:
-        yield server
-
-
-@pytest.fixture
-def rq(env: dict[str, str], tmp_path: Path) -> Iterator[Process]:
-    process = worker("jobs", env, tmp_path)
-    process.start()
-    yield process
-    print(process.log)
-    process.end(signal.SIGKILL)
+def rq(work: Work) -> Process:
+    return work("jobs")
 
 
 def start(page: Chrome, megabytes: int, *, broken: bool = False) -> None:
