@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -208,3 +210,30 @@ def test_viewers_of_a_kind_share_a_rendering(serve: Serve):
     assert got[one] == got[two]
     assert len({value["rendering"] for value in got.values()}) == 3
     assert pattern.client.get("/stream?currency=BTC").status_code == 400
+
+
+def test_one_call_asks_for_all_viewers(serve: Serve, monkeypatch: pytest.MonkeyPatch):
+    """Two viewers get the same values, the second one the last value at once; none comes twice."""
+    monkeypatch.setattr("examples.patterns.polling.SECONDS", 0.2)
+    calls = itertools.count()
+    usage = SimpleNamespace(free=7)
+
+    def disk_usage(path: str) -> SimpleNamespace:
+        next(calls)
+        return usage
+
+    monkeypatch.setattr("examples.patterns.polling.shutil.disk_usage", disk_usage)
+    pattern = serve("polling")
+    with SSEClient(pattern.stream) as one:
+        assert one.next_data() == {"free": 7}
+        with SSEClient(pattern.stream) as two:
+            assert two.next_data() == {"free": 7}
+            usage.free = 8
+            for client in (one, two):
+                assert client.next_data() == {"free": 8}
+            started, before = time.monotonic(), next(calls)
+            with pytest.raises(TimeoutError):
+                one.next_data(1.0)
+            asked = next(calls) - before - 1
+
+    assert asked <= (time.monotonic() - started) / 0.2 + 1

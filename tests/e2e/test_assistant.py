@@ -11,12 +11,11 @@ import httpx
 import pytest
 
 from examples.assistant.app import create_app
+from tests.examples.staging import environment, serve
+from tests.examples.staging import worker as worker_of
 from tests.support.processes import Process, free_port
 from tests.support.servers import Gunicorn, RedisServer
 from tests.support.sse_client import EventSource, SSEClient
-
-from .staging import environment, serve
-from .staging import worker as worker_of
 
 
 @pytest.fixture
