@@ -3,7 +3,7 @@ import { make } from "./parts.js";
 import { bytes } from "./plots.js";
 
 const ROWS = 5, CELL = 15;  // of the ribbon; pixels
-const LINES = 12;
+const LINES = 10;
 
 const $ = (id) => document.getElementById(id);
 const count = (number) => number.toLocaleString("en");
@@ -35,7 +35,7 @@ export function status({ state, now, since, wait, connection, answers, tabs }) {
     away: wait > now ? `next try in ${Math.ceil((wait - now) / 1000)} s` : "trying",
   }[state] ?? "");
   const number = tabs.tabs === 1 ? "1 tab" : `${tabs.tabs} tabs`;
-  set("tabs", state === "live" && tabs.connections ? `${number}, ${tabs.connections === 1 ? "one connection" : `${tabs.connections} connections`}` : number);
+  set("tabs", tabs.connections ? `${number}, ${tabs.connections === 1 ? "one connection" : `${tabs.connections} connections`}` : number);
 }
 
 export function truth(truth, connection, now) {

@@ -65,6 +65,7 @@ export class Story {
     const { absence, flooded, pid } = entry;
     if (flooded) {
       entry.done = flooded.place === flooded.of ? "right" : "";
+      if (!entry.done) return "Numbers arrive …";
       return `${count(flooded.place)} of ${count(flooded.of)} numbers in ${seconds((flooded.until - flooded.from) / 1000)}.`;
     }
     if (!absence) {
@@ -73,7 +74,8 @@ export class Story {
       return over ? "The stream did not stop." : "…";
     }
     const silent = absence.kind === "silent", time = seconds(absence.seconds(now));
-    if (!absence.until) return silent ? `The stream is open, and nothing has arrived for ${time}.` : `Away for ${time}.`;
+    // Without the time, which a screen reader would read again and again.
+    if (!absence.until) return silent ? "The stream is open, and nothing arrives …" : "Away …";
     const { missed, got, lost } = this.truth.of(absence);
     entry.done = lost ? "wrong" : absence.settled && got === missed ? "right" : "";
     const moved = entry.now && entry.now !== pid ? ` Worker ${pid ?? "?"} → ${entry.now}.` : "";
