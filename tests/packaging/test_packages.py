@@ -78,12 +78,13 @@ def run(*command: str, here: Path, fails: bool = False) -> str:
 
 
 def files(directory: Path, *names: str) -> set[str]:
-    """Return the paths of all files below some of a directory's parts."""
+    """Return the paths of all files below some of a directory's parts, also behind links."""
     return {
-        path.relative_to(directory).as_posix()
+        os.path.relpath(os.path.join(folder, file), directory)
         for name in names
-        for path in (directory / name).rglob("*")
-        if path.is_file() and path.suffix != ".pyc"
+        for folder, _, found in os.walk(directory / name, followlinks=True)
+        for file in found
+        if not file.endswith((".pyc", ".sqlite"))
     }
 
 
