@@ -25,7 +25,7 @@ from .settings import Settings, without_password
 from .streams import response
 from .streams.poll import OnPoll
 from .streams.producer import OnMessage
-from .streams.views import View, decorator, fill, is_callback, is_channels
+from .streams.views import View, check_route, decorator, fill, is_callback, is_channels
 from .touches import Touches
 
 NAME = "redis_events"
@@ -64,6 +64,7 @@ class RedisEvents(Emitting, Page, Attributes):
         application = Application(app, Settings.from_config(app.config), self._redis)
         # First what Flask may refuse, as it does after the first request.
         app.before_request(self.start)
+        app.before_request(check_route)
         register(app, self)
         app.extensions[NAME] = self
         self._applications[app] = application

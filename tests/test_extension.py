@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import flask
 import pytest
 import redis
-from flask import Flask
+from flask import Blueprint, Flask
 from redis.sentinel import Sentinel
 from werkzeug.exceptions import Forbidden
 
@@ -230,6 +230,35 @@ def test_a_view_must_not_be_a_generator(events):
         @events.poll()
         async def later():
             yield 1
+
+
+@pytest.mark.parametrize("place", ["app", "blueprint", "init_app later"])
+def test_decorators_in_the_wrong_order_are_named(place):
+    """A route below `@events.stream` would serve the view alone; the error says so."""
+    app, events, blueprint = memory_app("memory://order"), RedisEvents(), Blueprint("b", __name__)
+    app.testing = True
+    if place != "init_app later":
+        events.init_app(app)
+
+    @events.stream("orders")
+    @(blueprint if place == "blueprint" else app).get("/orders")
+    def orders(): ...
+
+    @app.get("/right")
+    @events.poll()
+    def right():
+        return lambda stream: 1
+
+    app.register_blueprint(blueprint)
+    if place == "init_app later":
+        events.init_app(app)
+
+    with pytest.raises(SetupError, match=r"'orders' leads to the view.*below the route"):
+        app.test_client().get("/orders")
+    with app.test_client().get("/right", buffered=False) as response:
+        assert response.status_code == 200
+    assert app.test_client().get("/nowhere").status_code == 404
+    events.hub.close()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from flask import current_app, request
@@ -12,11 +14,14 @@ from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ..channels import Channel, Template
-from ..exceptions import ChannelError, ConfigError
+from ..exceptions import ChannelError, ConfigError, SetupError
 from ..functions import is_generator
 
 #: What a view is: its result is responded to, so that it need not be a response.
 View = Callable[..., Any]
+
+#: The functions that a decorator was given.  A route to one of them goes round the decorator.
+_given: weakref.WeakSet[View] = weakref.WeakSet()
 
 
 def decorator(respond: Callable[[Any, dict[str, Any]], Any]) -> Callable[[View], View]:
@@ -29,6 +34,9 @@ def decorator(respond: Callable[[Any, dict[str, Any]], Any]) -> Callable[[View],
                 f"The view {name!r} is a generator function: let it return one instead."
             )
 
+        if isinstance(view, FunctionType):
+            _given.add(view)
+
         @functools.wraps(view)
         def streaming(*args: Any, **kwargs: Any) -> Any:
             result = current_app.ensure_sync(view)(*args, **kwargs)
@@ -37,6 +45,16 @@ def decorator(respond: Callable[[Any, dict[str, Any]], Any]) -> Callable[[View],
         return streaming
 
     return decorate
+
+
+def check_route() -> None:
+    """Raise `SetupError` if the request's route stands below the decorator that makes a stream."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    if isinstance(view, FunctionType) and view in _given:
+        raise SetupError(
+            f"The route of {view.__name__!r} leads to the view and not to its stream: write"
+            " @events.stream(…) or @events.poll(…) below the route, next to the function."
+        )
 
 
 def fill(templates: list[Template], values: dict[str, Any]) -> tuple[Channel, ...]:
