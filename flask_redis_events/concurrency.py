@@ -18,6 +18,8 @@ from typing import Any
 
 from .exceptions import SetupError
 
+#: Not the one of `random`'s functions, which an application may have seeded for itself.
+_random = random.Random()
 #: Seconds for which work that others wait for may go on: one turn.
 TURN = 0.001
 
@@ -182,7 +184,7 @@ class Wakeable:
 
 def jitter(seconds: float, *, by: float = 0.25) -> float:
     """Shorten a time at random by up to the share `by`, so that many clients do not act at once."""
-    return seconds * (1 - by * random.random())
+    return seconds * (1 - by * _random.random())
 
 
 def backoff(attempt: int, *, first: float = 0.05, most: float = 2.0) -> float:
@@ -193,7 +195,7 @@ def backoff(attempt: int, *, first: float = 0.05, most: float = 2.0) -> float:
     """
     # 2**30 is beyond any `most`, and a large exponent would not fit into a float.
     ceiling = min(most, first * 2 ** min(attempt, 30))
-    return random.uniform(ceiling / 2, ceiling)
+    return _random.uniform(ceiling / 2, ceiling)
 
 
 class Deadline:
