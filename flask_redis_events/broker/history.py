@@ -134,7 +134,7 @@ class History:
             keys += [self._key("last:" + part.name), self._key("history:" + part.name)]
             arguments += [part.name, part.cursor, part.wanted]
         *known, looked, found = self._run("replay", keys, arguments)
-        self._check(self._spans.state(*known))
+        self.check(*known)
         unfinished = []
         for number, last, seen, more, entries in found:
             part = some[number - 1]
@@ -147,7 +147,9 @@ class History:
                 unfinished.append(part)
         return unfinished, looked
 
-    def _check(self, state: State) -> None:
+    def check(self, *known: bytes) -> None:
+        """Take in what Redis knows at a step; raise `Changed` if it has lost what the first had."""
+        state = self._spans.state(*known)
         if self._state is None:
             self._state = state
         first = self._state

@@ -82,6 +82,7 @@ for channel, new in pairs(changed) do
     redis.call('HSET', state, '', new.size)
     redis.call('PEXPIREAT', state, now + ttl)
     redis.call('ZADD', states, now + ttl, name)
+    redis.call('PEXPIREAT', states, now + ttl)
   else
     redis.call('DEL', state)
     redis.call('ZREM', states, name)

@@ -157,6 +157,7 @@ class RedisBroker:
                     found = self._replay(history, channels, after, last)
                 return found if witness is None else self._look_for(witness, history, found)
             except (TooMuch, TooMany):
+                history.read(())
                 return too_much(history.state)
             except Changed:
                 continue

@@ -1,8 +1,8 @@
 -- Read a part of what followed cursors on some channels, and the clock.  Redis runs a script
 -- atomically, so the reply shows one moment; it reads no more than a part, so that nobody waits.
 --
--- KEYS[1] ids       stream: its newest id is the last one given out
--- KEYS[2] meta      hash: created, forked (ids)
+-- KEYS[1] ids       see head.lua
+-- KEYS[2] meta
 -- KEYS[3] channels  sorted set: channel -> ms of the grain in which it last kept a message
 -- KEYS[4…]          of each channel: last (string: its last kept id), history (stream)
 -- ARGV[1] backward  '1' reads the newest messages, from the cursor back; '0' those after the cursor
@@ -19,18 +19,15 @@
 -- '', 1 if there is more to read or 0, {entry, …}}, …}}.  A channel is left out if its last message
 -- is at the cursor or before it.  False if there is no clock yet.
 
-local ids, meta, index = KEYS[1], KEYS[2], KEYS[3]
+-- include head
+
+local index = KEYS[3]
 local backward, upto, since = ARGV[1] == '1', ARGV[2], ARGV[3]
 local entries, bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local PAGE = 20
 
-local newest = redis.call('XREVRANGE', ids, '+', '-', 'COUNT', 1)[1]
-local known = redis.call('HMGET', meta, 'created', 'forked')
-if not newest or not known[1] then return false end
-local time = redis.call('TIME')
-local now = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
-local complete = redis.call('ZSCORE', index, '')
-complete = complete and string.format('%.0f', -tonumber(complete)) or ''
+local newest, created, forked, now, complete = head(KEYS)
+if not newest then return false end
 
 local function later(one, other)
   local ms, seq = string.match(one, '^(%d+)-(%d+)$')
@@ -89,4 +86,4 @@ local reply = {}
 for number = 1, looked do
   if found[number] then reply[#reply + 1] = found[number] end
 end
-return {newest[1], known[1], known[2] or '', now, complete, looked, reply}
+return {newest, created, forked, now, complete, looked, reply}

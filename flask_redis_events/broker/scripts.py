@@ -11,7 +11,10 @@ import re
 from collections.abc import Mapping
 from importlib import resources
 
-NAMES = ("begin", "publish", "replay", "fork", "lease", "note", "left", "run", "stop", "keep")
+NAMES = (
+    *("begin", "publish", "replay", "fork", "lease", "note", "left"),
+    *("run", "stop", "keep", "state"),
+)
 
 
 class Scripts:

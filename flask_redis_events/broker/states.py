@@ -1,7 +1,8 @@
 """The state of channels on Redis: the newest value of each key, beside the history.
 
-`keep.lua` writes it together with the message.  It is read without a script, in steps: whatever
-changes between two of them arrives live, because the reader of a state listens already.
+`keep.lua` writes it together with the message, and `state.lua` reads it together with the clock, so
+that a client gets one moment and then what follows.  Of a large one later steps read the rest; a
+value that changes between two steps arrives live.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from .history import History, TooMuch, read_position
 from .index import Execute, Index
 from .limits import ID, StateLimits
 
-#: The most channels whose states one step reads, and about the most keys of each.
-CHANNELS = 20
-KEYS = 500
+#: The most channels, and about the most bytes, that one step reads.
+CHANNELS = 250
+BYTES = 1024 * 1024
 
 
 class RedisStates:
@@ -60,39 +61,42 @@ class RedisStates:
         self, history: History, channels: Collection[Channel], max_bytes: int | None
     ) -> Snapshot:
         """Return all values as of one moment; raise `TooMuch` if they are more than `max_bytes`."""
-        # First the clock: what changes from now on arrives live.
-        history.read(())
         names = [channel.name for channel in channels if not channel.pattern]
-        if patterns := [channel.name for channel in channels if channel.pattern]:
-            index = Index(self._execute, self._key("states"), patterns)
-            names += index.since(history.state.clock.ms)
-        held = self._read(names, max_bytes)
-        history.confirm()
+        patterns = [channel.name for channel in channels if channel.pattern]
+        index = Index(self._execute, self._key("states"), patterns)
+        if patterns:
+            names = list({*names, *index.since(0)})
+        held = self._read(names, history, max_bytes)
+        # Channels whose first value was emitted meanwhile.
+        if patterns and (late := set(index.since(0)).difference(names)):
+            held += self._read(list(late), history, max_bytes)
         count = sum(len(one.messages) for one in held)
         return snapshot(history.state, held, after=None, last=count)
 
-    def _read(self, names: Sequence[str], max_bytes: int | None) -> list[Held]:
-        found: dict[str, dict[bytes, Message]] = {name: {} for name in names}
-        pending = [(name, b"0") for name in found]
-        size = 0
-        while pending:
-            some, pending = pending[:CHANNELS], pending[CHANNELS:]
-            replies = self._execute(
-                [["HSCAN", self._key("state:" + name), at, "COUNT", KEYS] for name, at in some]
-            )
-            for (name, _), (cursor, fields) in zip(some, replies, strict=True):
-                # Redis may return a key twice.
-                for key, value in zip(fields[::2], fields[1::2], strict=True):
-                    if key:
-                        found[name][key] = _message(name, key, value)
-                        size += len(value)
-                if cursor != b"0":
-                    pending.append((name, cursor))
+    def _read(self, names: Sequence[str], history: History, max_bytes: int | None) -> list[Held]:
+        held: list[Held] = []
+        head = [self._key(name) for name in ("ids", "meta", "channels")]
+        while True:
+            some = names[len(held) : len(held) + CHANNELS]
+            keys = head + [self._key("state:" + name) for name in some]
+            *known, found = self._run("state", keys, [BYTES])
+            history.check(*known)
+            held += [Held(n, _messages(n, fields)) for n, fields in zip(some, found, strict=False)]
+            size = sum(len(message.frame) for one in held for message in one.messages)
             if max_bytes is not None and size > max_bytes:
                 raise TooMuch
-        return [Held(name, list(values.values())) for name, values in found.items()]
+            if len(held) == len(names):
+                return held
 
 
-def _message(channel: str, key: bytes, value: bytes) -> Message:
-    id = read_position(value[:ID].lstrip())
-    return Message.numbered(channel, value[ID:], id, key=key.decode("utf-8", "replace"))
+def _messages(channel: str, fields: Sequence[bytes]) -> list[Message]:
+    return [
+        Message.numbered(
+            channel,
+            value[ID:],
+            read_position(value[:ID].lstrip()),
+            key=key.decode("utf-8", "replace"),
+        )
+        for key, value in zip(fields[::2], fields[1::2], strict=True)
+        if key
+    ]

@@ -399,5 +399,7 @@ class EventSource:
             # closed in between has not received the rest.
             id = events[-1].last_event_id if events else client.decoder.last_event_id
             # Browsers keep the id of the previous connection until this one has sent an id.
-            self._last_event_id = id or self._last_event_id
+            # The last frame of a connection may have an empty one, which makes them forget it.
+            forgotten = b"\nid: \n" in client.body
+            self._last_event_id = "" if forgotten else id or self._last_event_id
             self._changed.notify_all()
