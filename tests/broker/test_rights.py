@@ -42,6 +42,12 @@ def test_the_documented_rights_are_enough(own_redis_server: RedisServer):
     ids += emitter.emit_many([("orders", 3), ("other", 4)])
     assert [event.id for event in emitter.history("orders", after=position)] == [ids[0], ids[2]]
     assert len(emitter.history("o*", after=position)) == len(emitter.history("o*", limit=3)) == 3
+    emitter.emit("prices", 1, key="EUR", keep="latest")
+    emitter.emit("prices", 1, key="USD", keep="latest")
+    emitter.remove("prices", "USD")
+    emitter.remove("prices", "EUR")
+    emitter.emit("prices", 1, key="EUR", keep="latest")
+    assert len(emitter.broker.replay(channels("prices", "pri*"), state=True).messages) == 1
     with emitter.run("answer:1") as run:
         run.send("a token")
     assert emitter.run_status("answer:1") == "finished"
