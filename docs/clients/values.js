@@ -3,13 +3,21 @@ import { subscribe } from "flask-redis-events";
 const prices = new Map();
 
 subscribe("/stream/prices", {
-  message: (price) => show(prices.set(price.symbol, price)),
-  remove: ({ key }) => prices.delete(key) && show(prices),
-  reset: () => prices.clear(),
+  message({ symbol, price }) {
+    prices.set(symbol, price);
+    show();
+  },
+  remove({ key }) {
+    prices.delete(key);
+    show();
+  },
+  reset() {
+    prices.clear();
+    show();
+  },
 });
 
-function show(values) {
-  document.querySelector("#prices").textContent = [...values.values()]
-    .map(({ symbol, price }) => `${symbol} ${price}`)
-    .join(", ");
+function show() {
+  const all = [...prices].map(([symbol, price]) => `${symbol} ${price}`);
+  document.querySelector("#prices").textContent = all.join(", ");
 }

@@ -57,3 +57,43 @@ def test_the_module_loads_the_state(app: App, browse: Browse):
 
     assert script(page, "[shown, hidden]") == [[0, 1, 2, 3], [2]]
     assert script(page, "document.body.dataset.stream") == "live"
+
+
+@pytest.mark.parametrize("client", ["module", "source"])
+def test_a_page_shows_the_present(
+    own_redis_server: RedisServer, prefix: str, browse: Browse, client: str
+):
+    """Its values, their changes and removals; after a loss it begins anew by itself."""
+    with starting(own_redis_server, prefix) as start:
+        app = start(app="tests.support.apps.pages:create_app()")
+
+        def emit(symbol: str, price: int | None) -> None:
+            assert app.request("POST", "/prices", [symbol, price])[0] == 200
+
+        def shows(text: str) -> None:
+            element = "document.querySelector('#prices').textContent"
+            wait_until(lambda: script(page, element) == text, 20, lambda: script(page, element))
+
+        for price in (1, 2):
+            emit("EUR", price)
+            emit("USD", price)
+        page = browse()
+        page.get(f"{app.url}/prices/{client}")
+        shows("EUR 2, USD 2")
+        emit("EUR", 3)
+        shows("EUR 3, USD 2")
+        emit("USD", None)
+        shows("EUR 3")
+        # A worker that is killed: the page resumes.
+        app.server.kill_worker(app.server.worker_pids()[0])
+        emit("JPY", 4)
+        shows("EUR 3, JPY 4")
+        # Redis loses all but the state: the page forgets its values, and comes back for the state.
+        emit("JPY", 5)
+        shows("EUR 3, JPY 5")
+        redis, name = own_redis_server.client(), f"{prefix}state:prices"
+        state: Any = redis.hgetall(name)
+        redis.flushall()
+        redis.hset(name, mapping=state)
+        emit("CHF", 6)
+        shows("EUR 3, JPY 5, CHF 6")

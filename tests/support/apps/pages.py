@@ -83,6 +83,25 @@ def create_app() -> Flask:
         streams.events.emit("orders", len(known))
         return {"orders": known, "position": position}
 
+    @app.get("/prices/<client>")
+    def prices_page(client: str) -> str:
+        """A page with values, by the module's example or the `EventSource` of the documentation."""
+        return render_template_string(PRICES, module=client == "module", own=values())
+
+    @app.get("/stream/prices")
+    @streams.events.stream("prices", backlog="state")
+    def prices() -> None:
+        """Stream the prices of now, and their changes."""
+
+    @app.post("/prices")
+    def set_price() -> dict[str, str | None]:
+        """Emit a price; `null` removes it."""
+        symbol, price = request.get_json()
+        if price is None:
+            return {"id": streams.events.remove("prices", symbol)}
+        data = {"symbol": symbol, "price": price}
+        return {"id": streams.events.emit("prices", data, key=symbol, keep="latest")}
+
     @app.get("/stream/board")
     @streams.events.stream("board")
     def board() -> None:
@@ -103,6 +122,16 @@ def create_app() -> Flask:
 
     allow_origin(app)
     return app
+
+
+def values() -> str:
+    """Return the documentation's `EventSource` for pages that show values."""
+    [found] = re.findall(
+        r"\n\n(   const source = new EventSource\(\"/stream/prices\"\);\n.*?)\n\n\S",
+        (DOCS / "browser.rst").read_text("utf-8"),
+        re.DOTALL,
+    )
+    return textwrap.dedent(found)
 
 
 def allow_origin(app: Flask) -> None:
@@ -138,3 +167,13 @@ const showAll = (orders) => { shown = orders; };
 const show = (order) => shown.push(order);
 const hide = (id) => hidden.push(id);
 </script><script type="module" src="/static/orders.js"></script>"""
+
+PRICES = """<!doctype html><title>prices</title><p id="prices"></p>{{ events.importmap() }}
+{% if module %}<script type="module" src="/static/values.js"></script>{% else %}<script>
+const prices = {};
+const draw = () => { document.querySelector("#prices").textContent =
+  Object.entries(prices).map(([symbol, price]) => `${symbol} ${price}`).join(", "); };
+const clear = () => { Object.keys(prices).forEach((symbol) => delete prices[symbol]); draw(); };
+const hide = (symbol) => { delete prices[symbol]; draw(); };
+const show = ({ symbol, price }) => { prices[symbol] = price; draw(); };
+{{ own|safe }}</script>{% endif %}"""
