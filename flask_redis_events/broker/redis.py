@@ -59,7 +59,7 @@ class RedisBroker:
         self._prefix = prefix
         self._spans = spans = Spans.of(history_ttl, silence_ttl)
         self._stamps = stamps = Stamps(secret, prefix, self._begin)
-        settings = {
+        settings: dict[str, str | int] = {
             "PREFIX": prefix,
             "KEEP": str(history),
             "TTL": spans.ttl,
