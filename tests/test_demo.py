@@ -80,6 +80,14 @@ def test_a_fault_that_is_not_allowed_is_refused(demo: Flask):
     assert client.get("/faults/flood", headers=headers).status_code == 405
 
 
+def test_another_site_starts_no_job(demo: Flask):
+    """A form can be sent from any site, and so a job takes JSON."""
+    client = demo.test_client()
+
+    assert client.post("/jobs", data={"a": "form"}).status_code == 415
+    assert client.post("/jobs", json={}).status_code == 202
+
+
 @pytest.mark.parametrize(
     "host, is_own",
     [

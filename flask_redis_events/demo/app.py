@@ -93,6 +93,7 @@ def _add_actions(app: Flask, events: RedisEvents) -> None:
 
     @app.post("/jobs")
     def start() -> Any:
+        request.get_json()  # which a form on another site cannot send
         job = jobs.new()
         # Emitted before the answer, so that the job's page exists when its link is shown.
         events.emit_many([*jobs.progress(job, 0), (jobs.WANTED, job)])

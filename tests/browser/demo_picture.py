@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import tempfile
 from pathlib import Path
@@ -30,7 +31,7 @@ def take(page: Chrome, demo: Demo, target: Path) -> None:
             element.clear()
             element.send_keys(text)
         page.find_element(By.CSS_SELECTOR, "#say button").click()
-        wait_until(lambda line=line: line in page.find_element(By.ID, "lines").text, 20)
+        wait_until(functools.partial(_is_shown, page, line), 20)
     page.find_element(By.ID, "start").click()
     for count, (name, quiet) in enumerate(FAULTS, 1):
         cause(page, name, quiet=quiet, count=count)
@@ -53,6 +54,10 @@ def cause(page: Chrome, name: str, *, quiet: int, count: int) -> None:
     page.find_element(By.CSS_SELECTOR, f"[data-fault={name}]").click()
     over = "#story li[data-done=right]"
     wait_until(lambda: len(page.find_elements(By.CSS_SELECTOR, over)) == count, 60)
+
+
+def _is_shown(page: Chrome, line: str) -> bool:
+    return line in page.find_element(By.ID, "lines").text
 
 
 def main() -> None:

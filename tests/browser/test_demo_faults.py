@@ -119,7 +119,7 @@ def test_redis_is_frozen(page: Chrome, demo: Demo):
     assert demo.child("redis-server").status() == "stopped"
     assert text(page, "#state") == "open, but silent"
     assert text(page, "#verdict") == "Nothing arrives."
-    wait_until(lambda: "the worker answers, Redis does not" in text(page, "#who"), 10)
+    wait_until(lambda: "the worker answers, nothing comes from Redis" in text(page, "#who"), 10)
 
     prove(page, "Freeze Redis for 5 s", missed=10)
     assert re.search(r"(\d+) numbers waited, \1 arrived\.", text(page, "#story"))

@@ -31,7 +31,7 @@ export function status({ state, now, since, wait, connection, answers, tabs }) {
   set("state", STATES[state]);
   set("who", {
     live: connection ? `worker ${connection.pid}` : "",
-    silent: answers ? `${ago} s: the worker answers, Redis does not` : `no event for ${ago} s`,
+    silent: answers ? `${ago} s: the worker answers, nothing comes from Redis` : `no event for ${ago} s`,
     away: wait > now ? `next try in ${Math.ceil((wait - now) / 1000)} s` : "trying",
   }[state] ?? "");
   const number = tabs.tabs === 1 ? "1 tab" : `${tabs.tabs} tabs`;
@@ -59,7 +59,7 @@ export function truth(truth, connection, now) {
   const latest = absences.at(-1), last = latest && { kind: latest.kind, ...truth.of(latest) };
   const [verdict, reason] =
     !truth.sent ? ["Waiting for the first number.", ""]
-    : absence?.kind === "silent" ? ["Nothing arrives.", `About ${count(waiting)} wait until Redis is back.`]
+    : absence?.kind === "silent" ? ["Nothing arrives.", `About ${count(waiting)} wait meanwhile.`]
     : absence ? ["You are away.", `About ${count(waiting)} were sent meanwhile, and are kept for you.`]
     : truth.holes.size ? [`${count(truth.holes.size)} are not here yet.`, ""]
     : last?.kind === "silent" ? [`${count(last.missed)} waited, ${count(last.got)} arrived.`, all]
