@@ -272,6 +272,32 @@ def test_data_that_were_replaced_are_told(pair):
     assert b"event: reset" in take(client, "two")
 
 
+def test_a_master_that_was_cut_off_takes_messages_until_it_is_a_replica(pair, monkeypatch):
+    """A worker that stays connected to it has them alone, and finds out by the next message."""
+    cut_off = open_broker(pair.master.url, prefix="events:", history=100, history_ttl=300)
+    ahead, behind = pair.hub(), pair.hub()
+    with monkeypatch.context() as patch:
+        patch.setattr(ahead.broker, "open", cut_off.open)
+        one, other = join(ahead, "a"), join(behind, "a")
+        pair.emit(pair.master, "a", "one")
+        take(one, "one")
+        take(other, "one")
+        pair.isolate()
+        with pair.away(behind):
+            pair.fail_over()
+            pair.emit(pair.master, "a", "lost")
+            take(one, "lost")
+    pair.emit(pair.replica, "b", "another channel")
+    # It passes on what it is sent, and so goes on for the worker.
+    pair.master.client().replicaof("127.0.0.1", str(pair.replica.port))
+    wait_until(lambda: pair.master.client().info("replication")["master_link_status"] == "up", 20)
+    pair.emit(pair.replica, "a", "next")
+
+    assert FORKED not in take(one, "next")
+    assert FORKED in take(other, "next") + take(other, "forked", timeout=5)
+    cut_off.close()
+
+
 @pytest.mark.parametrize("pair", ["travelling_redis"], indirect=True)
 def test_a_worker_moves_a_clock_on_that_was_set_back_and_forgotten(pair):
     """Redis refuses ids before those that it has, until a worker shows how far they had come.

@@ -8,11 +8,14 @@ from collections.abc import Iterable
 from ..endings import ENDED
 from ..wire import Batch, Position, control
 from ..wire.run import end_of
-from .subscription import Subscription
+from .stateful import Stateful
 
 
-class Finite(Subscription):
-    """A member that takes nothing after a run's marker, and in the marker's place takes `end`."""
+class Finite(Stateful):
+    """A member that takes nothing after a run's marker, and in the marker's place takes `end`.
+
+    After a loss it begins anew, so that it gets the whole run, and the end if that is past.
+    """
 
     __slots__ = ()
 

@@ -1,6 +1,7 @@
 """A subscription of a stream that begins with the state: where it misses something, it begins anew.
 
-The page cannot know which of its values are old then, and the state has the newest ones.
+The page cannot know which of its values are old then, and the state has the newest ones.  So it is
+with the whole of a run.
 """
 
 from __future__ import annotations

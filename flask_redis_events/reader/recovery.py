@@ -33,7 +33,7 @@ def recover(
     """
     if not broker.numbered:
         return
-    after, witness = sequence.position, sequence.tail.newest
+    after, witness = sequence.position, sequence.witness
     snapshot = broker.replay(channels, after=after, witness=witness)
     if after is not None and witness is not None:
         with lock:

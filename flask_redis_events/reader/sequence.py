@@ -51,6 +51,8 @@ class Sequence:
         self._created: Position | None = None
         #: The newest loss in a failover by which the clients here have been judged.
         self._judged = BEGINNING
+        #: A message that came here and that Redis does not seem to have.
+        self._doubtful: Message | None = None
         #: The last message of each channel, to see by the next one's `prev` whether any is missing.
         self._last: dict[str, Position] = {}
         self._touched: dict[Audience, None] = {}
@@ -67,11 +69,21 @@ class Sequence:
         # The first one after the acknowledgement has nothing before it that could be missing.
         if prev is None or last is None:
             return False
+        if prev < last < id and last > self._floor:
+            # Redis lacks a message that came here, as after a failover of which this connection
+            # knows nothing: a master that was cut off takes messages until it becomes a replica.
+            self._doubtful = self.tail.get(last)
+            return True
         last = max(last, self._floor)
         if self.position is not None and id.outlives(last, self._ttl):
             # Its history may have expired meanwhile: then `prev` is only a bound.
             last = max(last, self.position)
         return prev > last
+
+    @property
+    def witness(self) -> Message | None:
+        """A message that Redis must have, unless a failover lost it; None if there is none."""
+        return self._doubtful or self.tail.newest
 
     def route(self, delivery: Delivery) -> None:
         """Put a message to those who hear it; it goes out at `flush()`."""
@@ -148,7 +160,7 @@ class Sequence:
         """Go on from a snapshot of what came after the position; return why clients were reset."""
         self._gaps = [gap for gap in self._gaps if not snapshot.clock.outlives(gap[1], FRESH)]
         self._gaps.append((self.position or BEGINNING, snapshot.clock))
-        self._created = snapshot.created
+        self._created, self._doubtful = snapshot.created, None
         self._judged = max(self._judged, snapshot.forked or BEGINNING)
         anew = self.position is None or "" in snapshot.lost
         if anew:

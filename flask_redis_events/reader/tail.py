@@ -99,13 +99,13 @@ class Tail:
 
     def saw(self, id: Position) -> bool:
         """Say whether a message with this id is here."""
-        return self._at(id) is not None
+        return self.get(id) is not None
 
     def lacks(self, name: str, id: Position, frame: bytes | None = None) -> bool:
         """Say whether a message of a channel is not here, although it should have been received."""
         if id < self.oldest:
             return False
-        found = self._at(id)
+        found = self.get(id)
         if found is not None:
             # Another server may have given the same id to another message.
             return found.channel != name or (frame is not None and found.frame != frame)
@@ -115,7 +115,8 @@ class Tail:
             if (matches(channel.name, name) if channel.pattern else channel.name == name)
         )
 
-    def _at(self, id: Position) -> Message | None:
+    def get(self, id: Position) -> Message | None:
+        """Return the message with this id, if it is here."""
         index = bisect_right(self._messages, id, key=_id)
         found = self._messages[index - 1] if index else None
         return found if found is not None and found.id == id else None

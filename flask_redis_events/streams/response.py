@@ -63,7 +63,7 @@ def channel_stream(
             return Response(status=204)
 
     def subscription(on: tuple[Channel, ...] = (), *, held: bool = True) -> Subscription:
-        kinds = {"state": Stateful, "all": Finite if on else Subscription}
+        kinds = {"state": Stateful, "all": Finite if on else Stateful}
         kind = kinds.get(str(chosen.backlog), Subscription)
         return kind(on, limit=chosen.buffer, overflow=chosen.overflow, held=held, numbered=numbered)
 

@@ -67,6 +67,16 @@ def test_a_prev_that_was_not_seen_is_a_gap(scene):
     assert scene.sequence.follows_a_gap(message(13, channel="a", prev=12))
 
 
+def test_a_prev_before_what_was_seen_is_a_gap(scene):
+    """Redis lacks a message that came here: another server has become the master meanwhile."""
+    scene.live(message(11, channel="a"), message(12, channel="b"))
+
+    # The same message comes once for each of its patterns.
+    assert not scene.sequence.follows_a_gap(message(11, channel="a", prev=10))
+    assert scene.sequence.follows_a_gap(message(13, channel="a", prev=10))
+    assert scene.sequence.witness.id == Position(11)
+
+
 def test_the_first_message_of_a_channel_follows_no_gap(scene):
     """Nothing was promised before the acknowledgement."""
     assert not scene.sequence.follows_a_gap(message(50, channel="b", prev=40))

@@ -12,7 +12,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_redis_events import ConfigError, RedisEvents, RunLost
+from flask_redis_events.broker.coverage import Snapshot
 from flask_redis_events.testing import read_events
+from flask_redis_events.wire import Position
+from flask_redis_events.wire.sse import Decoder, Event
 from tests.support.factories import channels
 
 NAME = "answer:1"
@@ -32,6 +35,12 @@ def client(request, redis_server, prefix) -> Iterator[FlaskClient]:
     @events.stream(NAME, backlog="all")
     def answer() -> None:
         """Stream all of a run."""
+
+    @app.get("/callback")
+    @events.stream(NAME, backlog="all")
+    def callback() -> Callable[..., Any]:
+        """Stream all of a run through a callback."""
+        return lambda channel, message, event: message
 
     @app.route("/ai", methods=["GET", "POST"])
     @events.stream(backlog="all", format="ai-sdk")
@@ -176,6 +185,25 @@ def test_the_end_comes_after_what_precedes_it(client, monkeypatch):
 
     got = read(client, 3)
     assert got == [("message", "a "), ("message", "b"), ("end", {"state": "finished"})]
+
+
+@pytest.mark.parametrize("path", ["/answer", "/callback"])
+def test_an_open_stream_that_missed_something_begins_anew(client, path: str):
+    """After `reset` the browser comes back without its position, and gets all of the run."""
+    decoder, got, hub = Decoder(), list[Event](), events.hub
+    with events.run(NAME) as run:
+        run.send("text")
+        run._attempt()
+        for chunk in client.get(path).iter_encoded():
+            got += decoder.feed(chunk)
+            if got[-1].event == "message":
+                clock = hub.broker.replay([]).clock
+                loss = {"": (Position(clock.ms + 1000), "forked")}
+                with hub._lock:
+                    hub._reader.sequence.refill(Snapshot(clock, [], loss))
+
+    assert [event.event for event in got] == ["ready", "message", "reset", "reconnect"]
+    assert got[-1].last_event_id == ""
 
 
 def test_more_than_a_replay_may_have_is_told(client):

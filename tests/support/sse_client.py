@@ -115,6 +115,11 @@ class SSEClient:
             raise AssertionError(f"Expected the event {event!r}, got {got}.")
         return json.loads(got.data)
 
+    @property
+    def taken(self) -> list[Event]:
+        """The events that `next` has returned."""
+        return self.events[: self._returned]
+
     def until(self, predicate: Callable[[Event], object], timeout: float | None = 5) -> Event:
         """Return the first event for which `predicate` is true; earlier ones count as returned."""
         deadline = _deadline(timeout)
@@ -398,8 +403,9 @@ class EventSource:
             # The id of the last event taken, because the decoder may be ahead of it; a page that is
             # closed in between has not received the rest.
             id = events[-1].last_event_id if events else client.decoder.last_event_id
-            # Browsers keep the id of the previous connection until this one has sent an id.
-            # The last frame of a connection may have an empty one, which makes them forget it.
-            forgotten = b"\nid: \n" in client.body
-            self._last_event_id = "" if forgotten else id or self._last_event_id
+            # Browsers keep the id of the previous connection until this one has sent an id, and an
+            # empty id takes it from them, also in a frame without data.
+            emptied = b"\nid: \n" in client.body
+            if id or emptied or any(event.last_event_id for event in client.taken):
+                self._last_event_id = id
             self._changed.notify_all()
