@@ -50,7 +50,8 @@ def unauthorized() -> ResponseReturnValue:
     """Send a page to the form and back; a script gets 401."""
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
         abort(401)
-    return redirect(url_of("sign_in", next=request.full_path.rstrip("?")))
+    target = request.full_path.rstrip("?") if request.method == "GET" else None
+    return redirect(url_of("sign_in", next=target))
 
 
 def url_of(view: str, **values: Any) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from flask import Blueprint, Response, abort, current_app, g, render_template, request
+from flask import Blueprint, Response, abort, current_app, g, json, render_template, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from flask_redis_events import BrokerError
 
@@ -66,20 +66,22 @@ def protect(response: Response) -> Response:
 
 @layout.app_errorhandler(HTTPException)
 def refused(error: HTTPException) -> ResponseReturnValue:
-    return _answer(error.description or error.name, error.code or 500, error)
+    """Answer a page with a page, and a script with JSON."""
+    if error.response is not None:
+        return error
+    # It has the error's headers, such as `Allow` and `Retry-After`.
+    response = error.get_response()
+    text, code = error.description or error.name, error.code
+    if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+        response.data = render_template("layout/error.html", text=text, code=code)
+    else:
+        response.data = json.dumps({"error": text})
+        response.mimetype = "application/json"
+    return response
 
 
 @layout.app_errorhandler(BrokerError)
 def away(error: BrokerError) -> ResponseReturnValue:
     # The error's text may describe our Redis, so it goes into the log and not to the client.
     current_app.logger.error("%s", error)
-    return _answer("Redis is away, try again later.", 503)
-
-
-def _answer(text: str, code: int, error: HTTPException | None = None) -> ResponseReturnValue:
-    """Answer a page with a page, and a script with JSON."""
-    if error is not None and error.response is not None:
-        return error
-    if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-        return render_template("layout/error.html", text=text, code=code), code
-    return {"error": text}, code
+    return refused(ServiceUnavailable("Redis is away, try again later."))

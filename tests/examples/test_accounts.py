@@ -39,6 +39,13 @@ def test_a_page_asks_to_sign_in_and_comes_back(app: Flask):
     assert app.test_client().get(page, headers=JSON).status_code == 401
 
 
+def test_a_form_of_somebody_who_is_signed_out_leads_to_the_start(app: Flask):
+    """After signing in the form is not sent again, and no page is asked for that there is not."""
+    asked = app.test_client().post("/sign-out", headers=HTML)
+
+    assert (asked.status_code, asked.location) == (302, "/sign-in")
+
+
 @pytest.mark.parametrize(
     "target", ["//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil.example"]
 )

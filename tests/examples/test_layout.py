@@ -57,3 +57,12 @@ def test_failures_are_pages_or_json(app: Flask):
     assert (page.status_code, answer.status_code) == (404, 404)
     assert 'href="/"' in page.text
     assert set(answer.json or ()) == {"error"}
+
+
+def test_a_refusal_keeps_its_headers(app: Flask):
+    """A method that a path does not have is answered with those that it has."""
+    for headers in (HTML, JSON):
+        answer = app.test_client().get("/sign-out", headers=headers)
+
+        assert answer.status_code == 405
+        assert set(answer.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
