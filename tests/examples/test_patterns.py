@@ -237,3 +237,22 @@ def test_one_call_asks_for_all_viewers(serve: Serve, monkeypatch: pytest.MonkeyP
             asked = next(calls) - before - 1
 
     assert asked <= (time.monotonic() - started) / 0.2 + 1
+
+
+def test_a_page_begins_with_the_newest_values(serve: Serve):
+    """It gets one value for each key, however often it has changed, and then each change."""
+    pattern = serve("present")
+    pattern.emit(1.1, 1.2, channel="/EURUSD")
+    pattern.emit(0.8, channel="/EURGBP")
+    pattern.emit(1.3, channel="/EURUSD")
+    with SSEClient(pattern.stream) as client:
+        state = [client.next_data() for _ in range(2)]
+        assert state == [{"pair": "EURGBP", "price": 0.8}, {"pair": "EURUSD", "price": 1.3}]
+        pattern.emit(1.4, channel="/EURUSD")
+        assert client.next_data() == {"pair": "EURUSD", "price": 1.4}
+        assert pattern.client.delete("/emit/EURGBP").status_code == 200
+        assert client.next_data(event="remove") == {"key": "EURGBP"}
+    with SSEClient(pattern.stream) as late:
+        assert late.next_data() == {"pair": "EURUSD", "price": 1.4}
+        with pytest.raises(TimeoutError):
+            late.next_data(0.5)
