@@ -30,6 +30,8 @@ class Block(NamedTuple):
     caption: str
     file: str
     text: str
+    #: Whether the commands of the block before show this text.
+    is_shown: bool = False
 
     @property
     def place(self) -> str:
@@ -49,7 +51,7 @@ def blocks(*names: str) -> list[Block]:
 def _blocks(page: str) -> Iterator[Block]:
     is_markdown = page.endswith(".md")
     path = (ROOT if is_markdown else DOCS) / page
-    source = path.read_text("utf-8")
+    source, before = path.read_text("utf-8"), ""
     for match in (_MARKDOWN if is_markdown else _RST).finditer(source):
         found = match.groupdict()
         options = dict(_OPTION.findall(found.get("options") or ""))
@@ -60,4 +62,7 @@ def _blocks(page: str) -> Iterator[Block]:
             language, file = options["language"], included.relative_to(DOCS).as_posix()
             text = included.read_text("utf-8")
         line = source.count("\n", 0, match.start()) + 1
-        yield Block(page, line, language, options.get("caption", ""), file, text)
+        caption = options.get("caption", "")
+        is_shown = (before, language, caption) == ("bash", "text", "")
+        yield Block(page, line, language, caption, file, text, is_shown)
+        before = language

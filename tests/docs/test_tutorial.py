@@ -35,9 +35,7 @@ def walk(tmp_path: Path, own_redis_server: RedisServer) -> Iterator[Walk]:
         checkout.mkdir(exist_ok=True)
         copy(source, checkout / name)
     directory.mkdir()
-    env = {"FLASK_REDIS_EVENTS_URL": own_redis_server.url, "PYTHONPATH": ""}
-    with Walk(directory, env) as walk:
-        walk.replace["gunicorn "] = f"gunicorn --bind 127.0.0.1:{walk.port} "
+    with Walk(directory, own_redis_server, PYTHONPATH="") as walk:
         yield walk
 
 
@@ -92,19 +90,18 @@ def test_the_tutorial_can_be_followed(walk: Walk, browse: Browse):
     reader, first, second = Reader(walk), browse(), browse()
 
     reader.go_on("flask run")
-    first.get(walk.url)
-    second.get(walk.url)
+    first.get(walk.flask)
+    second.get(walk.flask)
     order(first, "book")
     reader.go_on("curl -d item=pen")
     wait_until(lambda: orders(first) == orders(second) == ["book", "pen"], 10)
     second.refresh()
     wait_until(lambda: orders(second) == ["book", "pen"])
 
-    walk.stop()
     reader.go_on("export FLASK_SECRET_KEY")
     reader.go_on("curl -s")
     for page in (first, second):
-        log_in(page, walk.url)
+        log_in(page, walk.flask)
     order(second, "ink")
     wait_until(lambda: orders(first) == ["book", "pen", "ink"], 10)
     first.execute_script("window.same = true")
@@ -115,27 +112,26 @@ def test_the_tutorial_can_be_followed(walk: Walk, browse: Browse):
     order(first, "cup")
     wait_until(lambda: orders(first)[-1] == "cup", 10)
 
-    walk.stop()
     reader.go_to("python jobs.py 1")
     walk.run("flask run")
-    first.get(f"{walk.url}/orders/1")
+    first.get(f"{walk.flask}/orders/1")
     job = walk.start("python jobs.py 1")
     wait_until(lambda: state(first)[0] == "packing", 20)
     first.refresh()
     wait_until(lambda: state(first)[0] == "packing")
     assert job.running
-    log_in(second, walk.url)
-    second.get(f"{walk.url}/orders/1")
+    log_in(second, walk.flask)
+    second.get(f"{walk.flask}/orders/1")
     wait_until(lambda: state(first) == state(second) == ("finished", "100"), 20)
 
-    walk.stop()
     reader.go_on("gunicorn --worker-class gevent")
-    first.get(walk.url)
+    first.get(walk.gunicorn)
     first.execute_script("window.same = true")
-    old = walk.running[-1].children()
+    server = walk.servers[8000]
+    old = server.children()
     reader.go_on("kill -HUP")
     order(first, "tea")
-    wait_until(lambda: not set(old) & set(walk.running[0].children()), 20)
+    wait_until(lambda: not set(old) & set(server.children()), 20)
     order(first, "jam")
     wait_until(lambda: orders(first)[-2:] == ["tea", "jam"], 20)
     assert first.execute_script("return window.same")
