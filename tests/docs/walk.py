@@ -97,7 +97,8 @@ class Walk:
     def run(self, command: str) -> Process | None:
         """Run a command until it has ended, or until it serves; return it, unless it prepares."""
         if command.startswith(_PREPARES):
-            return self._prepare(self._ours(command))
+            self._prepare(self._ours(command))
+            return None
         port = 5000 if "flask run" in command else 8000 if command.startswith("gunicorn") else 0
         if port in self.servers:
             self.check()
