@@ -405,7 +405,7 @@ class EventSource:
             id = events[-1].last_event_id if events else client.decoder.last_event_id
             # Browsers keep the id of the previous connection until this one has sent an id, and an
             # empty id takes it from them, also in a frame without data.
-            emptied = b"\nid: \n" in client.body
+            emptied = client.body.rpartition(b"\nid: ")[2].startswith(b"\n")
             if id or emptied or any(event.last_event_id for event in client.taken):
-                self._last_event_id = id
+                self._last_event_id = "" if emptied else id
             self._changed.notify_all()
