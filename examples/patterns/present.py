@@ -1,4 +1,4 @@
-"""A channel that has a state: a page begins with the newest value of each key, then come changes."""
+"""A channel with a state: a page begins with the newest value of each key, then come changes."""
 
 from __future__ import annotations
 
