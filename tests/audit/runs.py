@@ -76,14 +76,17 @@ def _judge(
     resets = [index for index, one in enumerate(saw) if one.kind == "reset"]
     page = _numbers(saw[resets[-1] :] if resets else saw)
     missed = sorted(wanted - set(page))
+    end = next((one for one in saw if one.kind == "end"), None)
     told = [n for n in missed if any(saw[r].at >= play.sent.get(n, 0.0) for r in resets)]
+    if end and end.text == "lost" and not fate.lasting:
+        # It says that the last of what was sent may be missing.
+        told += [n for n in missed if n > max(page, default=-1) and n not in told]
     silent = sorted(set(missed) - set(told))
     unseen = [n for n in silent if n not in shown and _may_be_unseen(play.sent.get(n, 0.0), fate)]
     # Of a run that Redis has lost, nobody may have had a number.
     gone = play.state == "lost" and not fate.lasting and play.sent.keys() - {*page}
     true = set(resets) if told or gone else set()
     excused = {r for r in resets if r not in true and _excused(saw, r, fate)}
-    end = next((one for one in saw if one.kind == "end"), None)
     found: dict[str, Sequence[object]] = {
         "lost": [n for n in silent if n not in unseen],
         "repeated": [n for part in _parts(saw) for n, m in pairwise(sorted(part)) if n == m],

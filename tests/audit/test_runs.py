@@ -109,8 +109,11 @@ def test_a_failover_may_lose_what_nobody_had():
     """Also the end, after which the run is lost."""
     fate = Fate(lasting=False, failovers=[(13.1, 15.0)])
 
-    assert counts(finished(), fate, seen(0, 1, 2, "lost")) == {"unseen": 1}
-    assert counts(finished(), fate, seen(0, 1, "lost")) == {"unseen": 1, "lost": 1}
+    assert counts(finished(), fate, seen(0, 1, 2, "finished")) == {"unseen": 1}
+    assert counts(finished(), fate, seen(0, 1, "finished")) == {"unseen": 1, "lost": 1}
+    # This end says so.
+    assert counts(finished(), fate, seen(0, 1, "lost")) == {"told": 2}
+    assert counts(finished(), fate, seen(0, 2, "lost")) == {"told": 1, "lost": 1}
 
 
 def test_a_reset_is_excused_by_its_reason():
