@@ -405,7 +405,8 @@ class EventSource:
             id = events[-1].last_event_id if events else client.decoder.last_event_id
             # Browsers keep the id of the previous connection until this one has sent an id, and an
             # empty id takes it from them, also in a frame without data.
-            emptied = client.body.rpartition(b"\nid: ")[2].startswith(b"\n")
+            at = client.body.rfind(b"\nid: ")
+            emptied = at >= 0 and client.body.startswith(b"\n", at + 5)
             if id or emptied or any(event.last_event_id for event in client.taken):
                 self._last_event_id = "" if emptied else id
             self._changed.notify_all()
