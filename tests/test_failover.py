@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -270,6 +270,28 @@ def test_data_that_were_replaced_are_told(pair):
     pair.emit(pair.master, "a", "two")
 
     assert b"event: reset" in take(client, "two")
+
+
+def test_whoever_comes_back_before_a_fork_is_noted_is_told(pair):
+    """Of two workers the one without the lost event reconnects first, and cannot know of it."""
+    ahead, behind = pair.hub(), pair.hub()
+    one, other = join(ahead, "a"), join(behind, "a")
+    pair.emit(pair.master, "a", "one")
+    take(one, "one")
+    take(other, "one")
+    pair.isolate()
+    with ExitStack() as later:
+        with pair.away(behind):
+            pair.emit(pair.master, "a", "lost")
+            take(one, "lost")
+            later.enter_context(pair.away(ahead))
+            pair.fail_over()
+        back = join(behind, "a")
+        cursor = pair.emit(pair.replica, "a", "two")
+        take(back, "two")
+
+    assert FORKED in take(back, "forked")
+    assert behind.broker.replay(channels("a"), after=cursor).reason == "forked"
 
 
 def test_a_master_that_was_cut_off_takes_messages_until_it_is_a_replica(pair, monkeypatch):

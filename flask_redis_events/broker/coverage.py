@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..wire import Message, Position
+from ..wire import BEGINNING, Message, Position
 
 
 class Held(NamedTuple):
@@ -42,6 +42,8 @@ class State(NamedTuple):
     kept_since: Position
     #: Positions before this may lack messages that a failover lost.
     forked: Position | None = None
+    #: So may later ones up to this, as the new master gave them out before a worker had found out.
+    noted: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +143,11 @@ def _judge_all(state: State, after: Position) -> dict[str, tuple[Position, str]]
     if after < state.created:
         # The clock is younger than the cursor, so all of Redis' data was deleted in between.
         return {"": (state.created, "flushed")}
-    if state.forked is not None and after < state.forked:
-        return {"": (state.forked, "forked")}
+    if state.forked is not None and after != state.forked:
+        # A client at that very position had all that was lost.
+        until = max(state.forked, state.noted or BEGINNING)
+        if after < until:
+            return {"": (until, "forked")}
     return {}
 
 

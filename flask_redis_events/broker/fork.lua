@@ -1,7 +1,7 @@
 -- Note that a failover lost what was emitted up to a position, and let ids go on after it.
 --
 -- KEYS[1] ids       stream: its newest id is the last one given out
--- KEYS[2] meta      hash: forked (an id)
+-- KEYS[2] meta      hash: forked (an id, and the newest id when it was noted)
 -- ARGV[1] position  an id that the lost master gave out
 -- ARGV[2] overtaken '1' if the new master has given out ids before that position to other messages:
 --                   then no position from before this moment can be trusted
@@ -12,7 +12,7 @@
 local ids, meta, position = KEYS[1], KEYS[2], ARGV[1]
 
 local function parts(id)
-  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  local ms, seq = string.match(id, '^(%d+)-(%d+)')
   return tonumber(ms), tonumber(seq)
 end
 local function later(one, other)
@@ -31,6 +31,6 @@ end
 if later(mark, clock) then redis.call('XADD', ids, 'MAXLEN', '~', 1, mark, '', '') end
 -- Several workers may note a fork, each up to where it had come.
 local forked = redis.call('HGET', meta, 'forked')
-if forked and later(forked, mark) then return forked end
-redis.call('HSET', meta, 'forked', mark)
+if forked and later(forked, mark) then return string.match(forked, '^%S+') end
+redis.call('HSET', meta, 'forked', mark .. ' ' .. (later(clock, mark) and clock or mark))
 return mark

@@ -1,7 +1,7 @@
 -- Say what Redis knows of all channels at this moment; other scripts include it.
 --
 -- KEYS[1] ids       stream: its newest id is the last one given out
--- KEYS[2] meta      hash: created, forked (ids)
+-- KEYS[2] meta      hash: created (an id), forked (two ids, see fork.lua)
 -- KEYS[3] channels  sorted set, whose entry '' says since when it is complete
 --
 -- Returns last id, created, forked or '', now in ms, ms since which the index is complete or ''.

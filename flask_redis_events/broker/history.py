@@ -187,6 +187,7 @@ class Spans(NamedTuple):
     ) -> State:
         """Read the head of the reply of `replay.lua`."""
         last = read_position(clock)
+        mark, _, noted = forked.partition(b" ")
         # Ids may run ahead of Redis' time, and all keys expire by them.
         moment = Position(max(int(now), last.ms))
         return State(
@@ -196,7 +197,8 @@ class Spans(NamedTuple):
             # Where the index is gone, it vouches for no position.
             indexed=Position(int(indexed)) if indexed else NEVER,
             kept_since=moment.earlier(self.ttl),
-            forked=Position.parse(forked),
+            forked=Position.parse(mark),
+            noted=Position.parse(noted),
         )
 
     def start(self, at: Position) -> int:

@@ -206,7 +206,8 @@ class Sequence:
             return
         self._judged = position
         if any(after < position for after, _ in self._gaps):
-            self._reset({"": (position, "forked")}, self.position)
+            # Also those who came back meanwhile, when nobody knew.
+            self._reset({"": (self.position, "forked")}, self.position)
             self._forget_all(self.position)
 
     def _reset(self, lost: Mapping[str, tuple[Position, str]], clock: Position) -> list[str]:

@@ -173,10 +173,16 @@ def fail_over_from_ahead(scene: Scene) -> None:
 
 
 def fail_over_from_frozen(scene: Scene) -> None:
-    """a master that is frozen until Sentinel fails over, and then comes back"""
+    """a master with `min-replicas-to-write 1` that is frozen until Sentinel fails over, and back"""
     assert isinstance(scene.store, Watched)
     before, at = scene.clock(), time.time()
+    # Without it, it takes messages and runs until it learns that it is a replica.
+    with scene.client() as client:
+        client.config_set("min-replicas-to-write", 1)
+    frozen = scene.store.master
     scene.store.fail_over_from_frozen()
+    with frozen.client() as client:
+        client.config_set("min-replicas-to-write", 0)
     _note_failover(scene, before, at)
 
 

@@ -56,6 +56,9 @@ def test_each_channel_is_judged(held, after, reason):
         pytest.param(9, {}, "flushed", id="before the clock"),
         pytest.param(499, {"forked": at(500)}, "forked", id="before a fork"),
         pytest.param(500, {"forked": at(500)}, None, id="at a fork"),
+        pytest.param(500, {"forked": at(500), "noted": at(600)}, None, id="at a noted fork"),
+        pytest.param(599, {"forked": at(500), "noted": at(600)}, "forked", id="before the note"),
+        pytest.param(600, {"forked": at(500), "noted": at(600)}, None, id="after the note"),
     ],
 )
 def test_all_channels_are_judged(after, changes, reason):
