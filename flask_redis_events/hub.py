@@ -205,13 +205,15 @@ class Hub:
         for audience in self._registry.listening(channel):
             audience.close(endings.FORBIDDEN, last=last)
 
-    def _kick(self, message: Message) -> None:
-        """End the streams that `events.disconnect` means."""
-        what = message.value
+    def _kick(self, message: Message | None) -> None:
+        """End the streams that `events.disconnect` means; None: such a request may be lost."""
+        what = {} if message is None else message.value
         ending = endings.DISCONNECTED if what.get("for_good") else endings.ASKED_AGAIN
         identity, channel = what.get("identity"), what.get("channel")
         for client in self._snapshot():
-            if (identity and client.about.identity == identity) or channel in client.about.channels:
+            about = client.about
+            meant = about.identity and (message is None or about.identity == identity)
+            if meant or channel in about.channels:
                 client.dismiss(ending)
 
     def _snapshot(self) -> list[Owner]:

@@ -6,12 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from flask_redis_events import Emitter, endings
 from flask_redis_events.broker import open_broker
 from flask_redis_events.broker.redis import RedisBroker
-from flask_redis_events.clients import Subscription
+from flask_redis_events.clients import Owner, Subscription
+from flask_redis_events.endings import Ending
 from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.hub import Hub
 from flask_redis_events.settings import Settings
@@ -176,6 +179,44 @@ def test_of_several_forks_the_latest_counts(pair):
     mark = broker.note_fork(Position(lost.ms + 10**6), overtaken=False)
     assert broker.note_fork(lost, overtaken=False) == mark
     assert pair.emit(pair.replica, "a", "four") > mark
+
+
+class Asked(Owner):
+    """A stream of an identity, which notes with what it was dismissed."""
+
+    def __init__(self, identity: str | None) -> None:
+        self.about = SimpleNamespace(channels=("a",), label="", identity=identity, whose=None)
+        self.endings: list[Ending] = []
+
+    def dismiss(self, ending: Ending) -> bool:
+        self.endings.append(ending)
+        return True
+
+
+def test_a_request_to_disconnect_that_may_be_lost_asks_again(pair):
+    """A failover loses the request before one worker has it: the views of that worker decide."""
+    ahead, behind = pair.hub(), pair.hub()
+    streams = {hub: [Asked("ada"), Asked("eve"), Asked(None)] for hub in (ahead, behind)}
+    for hub, opened in streams.items():
+        join(hub, "a")
+        for stream in opened:
+            hub.open(stream)
+    pair.isolate()
+    with pair.away(behind):
+        emitter = Emitter(pair.master.url)
+        emitter.disconnect(identity="eve")
+        emitter.close()
+        wait_until(lambda: streams[ahead][1].endings)
+        pair.fail_over()
+        wait_until(lambda: ahead.metrics["forked"] == 1, 10)
+    wait_until(lambda: streams[behind][1].endings, 10)
+    got = {hub: [stream.endings for stream in opened] for hub, opened in streams.items()}
+    for hub, opened in streams.items():
+        for stream in opened:
+            hub.leave(stream)
+
+    assert got[ahead] == [[], [endings.DISCONNECTED], []]
+    assert got[behind] == [[endings.ASKED_AGAIN], [endings.ASKED_AGAIN], []]
 
 
 @pytest.mark.parametrize("pair", ["travelling_redis"], indirect=True)

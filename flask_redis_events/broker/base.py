@@ -112,6 +112,9 @@ class People(Protocol):
     def noted(self, worker: str) -> list[Entry]:
         """Return some of what a worker has noted, or all of it."""
 
+    def all_noted(self, worker: str) -> list[Entry]:
+        """Return all that a worker has noted."""
+
     def forget(self, worker: str) -> None:
         """Forget a worker that has been cleaned up after."""
 

@@ -67,6 +67,9 @@ class MemoryPeople:
         with self._lock:
             return [entry for entry, workers in self._present.items() if worker in workers]
 
+    def all_noted(self, worker: str) -> list[Entry]:
+        return self.noted(worker)
+
     def forget(self, worker: str) -> None:
         with self._lock:
             self._lapses.pop(worker, None)

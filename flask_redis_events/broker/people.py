@@ -65,6 +65,15 @@ class RedisPeople:
         [found] = self._execute([["SRANDMEMBER", self._key("noted:" + worker), ENTRIES]])
         return [_entry(one) for one in found]
 
+    def all_noted(self, worker: str) -> list[Entry]:
+        cursor, entries = b"0", set[Entry]()
+        while True:
+            command = ["SSCAN", self._key("noted:" + worker), cursor, "COUNT", ENTRIES]
+            [(cursor, found)] = self._execute([command])
+            entries.update(map(_entry, found))
+            if cursor == b"0":
+                return list(entries)
+
     def forget(self, worker: str) -> None:
         self._execute([["ZREM", self._key("workers"), worker]])
 

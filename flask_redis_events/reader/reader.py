@@ -46,7 +46,7 @@ class Reader:
         lock: threading.RLock,
         reports: Reports,
         on_refused: Callable[[Channel], None],
-        on_kick: Callable[[Message], None] = lambda message: None,
+        on_kick: Callable[[Message | None], None] = lambda message: None,
     ) -> None:
         self.sequence = Sequence(
             registry, ttl=broker.history_ttl * 1000, tail=Tail(TAIL), on_kick=on_kick

@@ -30,7 +30,7 @@ class Sequence:
         *,
         ttl: float,
         tail: Tail,
-        on_kick: Callable[[Message], None] = lambda message: None,
+        on_kick: Callable[[Message | None], None] = lambda message: None,
         rest: Callable[[], None] = let_others_run,
     ) -> None:
         #: The newest id of any channel; None until Redis' clock is known.
@@ -216,6 +216,8 @@ class Sequence:
         Return a reason for each client that was told.
         """
         reasons = []
+        if "" in lost or KICKS in lost:
+            self._on_kick(None)
         for channel, (until, reason) in lost.items():
             loss = Loss(reason, until, restart=clock if reason == "rolled back" else None)
             for audience in self._hearing(channel):

@@ -102,8 +102,10 @@ class Worker:
 
     def refresh(self) -> None:
         """Note everything again, because Redis may have lost some of it."""
+        # After a failover it may also have what was over before; that has no streams now.
+        noted = self._broker.people.all_noted(self._name)
         with self._lock:
-            self._changed.update(self._streams)
+            self._changed.update(self._streams, noted)
             self._refresh_at = time.monotonic() + REFRESH
         self._woken.set()
 
@@ -145,9 +147,9 @@ class Worker:
             self._broker.runs.sweep()
         connected = self._metrics["connected"]
         if connected != self._connected or time.monotonic() >= self._refresh_at:
-            # After a failover Redis may lack the newest of it.
-            self._connected = connected
+            # After a failover Redis may lack the newest changes.
             self.refresh()
+            self._connected = connected
 
     def _text(self) -> str:
         return json.dumps({"worker": self._name, **self._describe()})

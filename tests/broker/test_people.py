@@ -105,6 +105,7 @@ def test_what_a_dead_worker_noted_can_be_taken_back(people):
     entries = {("room", f"user {number}"): 1 for number in range(1200)}
     people.note("dead", entries, 60)
     people.note("w1", {("room", "user 7"): 1}, 60)
+    assert set(people.all_noted("dead")) == set(entries)
     found = set()
     while some := people.noted("dead"):
         found |= set(some)

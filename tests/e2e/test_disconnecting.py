@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
+from tests.support.relay import Relay
+from tests.support.servers import RedisServer
 from tests.support.sse_client import EventSource, SSEClient
 from tests.support.waiting import wait_until
 
@@ -136,3 +139,33 @@ def test_a_question_without_an_answer_is_the_views(start: Start, right: str):
     assert other.connections == 1
     app.redis.delete("right:mallory")
     other.close()
+
+
+@pytest.mark.timeout(120)
+def test_for_good_outlives_a_failover(start: Start, own_redis_server: RedisServer, tmp_path: Path):
+    """A browser that was told stays away although Redis has lost the request; others go on."""
+    (tmp_path / "replica").mkdir()
+    with RedisServer(tmp_path / "replica") as replica, Relay(own_redis_server.port) as relay:
+        own_redis_server.client().config_set("repl-diskless-sync-delay", 0)
+        replica.client().replicaof("127.0.0.1", str(own_redis_server.port))
+        app = start(app=APP, workers=2, redis=own_redis_server, env={"URL": relay.url})
+        gone = [EventSource(app.url + "/own?who=eve") for _ in range(10)]
+        others = [EventSource(app.url + f"/own?who={who}") for who in ("ada", "bob")]
+        for client in (*gone, *others):
+            client.wait_connected()
+            client.wait_for(lambda events: events)
+        assert own_redis_server.client().wait(1, 5000) == 1
+        replica.client().replicaof("NO", "ONE")
+        disconnect(app, identity="eve")
+        for client in gone:
+            client.wait_for(lambda events: events[-1].event == "end")
+        relay.lead_to(replica.port)
+
+        for client in gone:
+            assert client.wait_stopped(10) == 204
+        assert app.request("POST", "/emit/news", "after")[0] == 200
+        for client in others:
+            wait_until(lambda client=client: client.data == ["after"], 15)  # type: ignore[misc]
+            assert client.connections == 1
+            client.close()
+        assert all("after" not in client.data for client in gone)

@@ -7,10 +7,14 @@ import os
 import signal
 import time
 from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.relay import Relay
+from tests.support.servers import RedisServer
 from tests.support.sse_client import EventSource
 from tests.support.waiting import wait_until
 
@@ -85,19 +89,25 @@ def test_an_identity_is_text(start: Start):
 class Crowd:
     """Clients with identities that come back like browsers."""
 
-    def __init__(self, app: App, count: int) -> None:
+    def __init__(self, app: App, count: int, name: str = "user") -> None:
         self.sources = []
         self.truth: dict[str, Counter[str]] = {"a": Counter(), "b": Counter()}
         for number in range(count):
-            room, who = "ab"[number % 2], f"user{number % (count // 4)}"
+            room, who = "ab"[number % 2], f"{name}{number % (count // 4)}"
             source = EventSource(f"{app.url}/room/{room}?who={who}")
             self.sources.append(source)
             self.truth[room][who] += 1
 
     def is_seen(self, app: App) -> bool:
+        return self.are_seen(app, self)
+
+    @staticmethod
+    def are_seen(app: App, *crowds: Crowd) -> bool:
+        """Say whether these clients are there, and nobody else."""
         return all(
-            {who: n for who, n in present(app, room).items() if n} == dict(counted)
-            for room, counted in self.truth.items()
+            {who: n for who, n in present(app, room).items() if n}
+            == dict(sum([crowd.truth[room] for crowd in crowds], Counter()))
+            for room in "ab"
         )
 
     def close(self) -> None:
@@ -139,6 +149,44 @@ def test_presence_survives_every_fault(start: Start, own_redis_server):
         wait_until(lambda: crowd.is_seen(app), LEASE)
     crowd.close()
     wait_until(lambda: present(app, "a") == present(app, "b") == {}, LEASE)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("dies", [False, True], ids=["all live", "a worker dies"])
+def test_presence_survives_a_failover(
+    start: Start, own_redis_server: RedisServer, tmp_path: Path, dies: bool
+):
+    """A replica that lags by some who came and some who went: within a lease all of it is true."""
+    (tmp_path / "replica").mkdir()
+    with (
+        RedisServer(tmp_path / "replica") as replica,
+        Relay(own_redis_server.port) as relay,
+        ExitStack() as opened,
+    ):
+        own_redis_server.client().config_set("repl-diskless-sync-delay", 0)
+        replica.client().replicaof("127.0.0.1", str(own_redis_server.port))
+        app = start(app=APP, workers=2, redis=own_redis_server, env={"URL": relay.url})
+        stay, go = Crowd(app, 20), Crowd(app, 20, "gone")
+        opened.callback(stay.close)
+        opened.callback(go.close)
+        wait_until(lambda: Crowd.are_seen(app, stay, go), 20)
+        assert own_redis_server.client().wait(1, 5000) == 1
+        replica.client().replicaof("NO", "ONE")
+        # The new master knows nothing of what follows.
+        go.close()
+        come = Crowd(app, 20, "new")
+        opened.callback(come.close)
+        wait_until(lambda: Crowd.are_seen(app, stay, come), 20)
+        # So that nobody who has left is in the time of grace.
+        wait_until(lambda: len(present(app)) == 10, 10)
+        if dies:
+            app.server.kill_worker(app.server.worker_pids()[0])
+        relay.lead_to(replica.port)
+
+        wait_until(lambda: Crowd.are_seen(app, stay, come), LEASE, lambda: str(present(app)))
+        wait_until(lambda: len(present(app)) == 10, LEASE)
+        come.close()
+        wait_until(lambda: Crowd.are_seen(app, stay), LEASE)
 
 
 def test_a_dead_worker_leaves_nothing_behind(start: Start, own_redis_server):
