@@ -166,7 +166,8 @@ class Runs(Protocol):
     ) -> Standing:
         """Add messages, end the run with a state if one is given, and renew the lease, all at once.
 
-        A number that is not greater than the last one repeats a write, and adds nothing.
+        Writes are numbered one by one; the last number again repeats a write, and adds nothing.  If
+        a write before this one is missing, the run is lost.
         """
 
     def request_stop(self, channel: str) -> bool:

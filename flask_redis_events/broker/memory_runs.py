@@ -73,13 +73,13 @@ class MemoryRuns:
             run = self._find(channel)
             if run.token != token:
                 return Standing("lost", run.stop)
-            if number > run.number and run.state == "running":
-                run.number = number
-                for message in messages:
+            if run.state == "running":
+                new, run.number = number > run.number, number
+                for message in messages if new else ():
                     self._logs.publish(channel, message.frame)
                 self._renew(run, lease)
                 self._logs.keep_log(channel, ttl + lease)
-                if state:
+                if state and new:
                     self._close(channel, run, state)
             return Standing(run.state, run.stop)
 

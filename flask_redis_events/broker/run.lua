@@ -7,7 +7,8 @@
 -- KEYS[3…8]       the keys of publish.lua for the run's channel
 -- ARGV[1] deed    'begin', 'write', or 'lose': only where the lease has lapsed
 -- ARGV[2] token   the caller's; '' to lose
--- ARGV[3] number  of this write, so that a repeated one is recognised
+-- ARGV[3] number  of this write, so that one which is repeated or missing is recognised; of the
+--                 last one where nothing is written, and only the lease is renewed
 -- ARGV[4] lease   in ms
 -- ARGV[5] ttl     how long the log outlives the run, in ms; '' as it was begun with
 -- ARGV[6] state   what the run ends as after these messages; '' if it goes on
@@ -104,15 +105,22 @@ end
 
 if not state then return lose_what_is_gone() end
 if holder ~= token then return {'lost', stop} end
-if number <= tonumber(found[3]) or state ~= 'running' then return {state, stop} end
+if state ~= 'running' then return {state, stop} end
+-- A write that adds nothing renews the lease, and has the number of the write before it.
+local written, adds = tonumber(found[3]), #ARGV > 11 or final ~= ''
+-- A failover has lost what came in between, and the log must not go on as if it were complete.
+if number > written + (adds and 1 or 0) then return lose() end
 local id = newest[1]
-if #ARGV > 11 then
+if number <= written then
+  -- It is the repetition of a write, or a renewal.
+  final = ''
+elseif #ARGV > 11 then
   local messages = {}
   for at = 12, #ARGV do messages[#messages + 1] = ARGV[at] end
   id = say(messages)
   if not id then return false end
 end
-redis.call('HSET', run, 'number', number, 'lapses', now + lease)
+redis.call('HSET', run, 'number', math.max(number, written), 'lapses', now + lease)
 if final ~= '' then
   close(id, final)
   return {final, stop}

@@ -201,7 +201,8 @@ class Run:
             with self._guard:
                 waiting, self._waiting = self._waiting, []
             self._sending = ([one.message(self._default) for one in waiting], state)
-            self._number += 1
+            if waiting or state:
+                self._number += 1
         messages, ends = self._sending
         own = (self._channel, self._token, self._number)
         standing = self._runs.write(*own, messages, state=ends, ttl=self._ttl, lease=self._lease)

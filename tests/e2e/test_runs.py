@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flask_redis_events import Emitter
+from flask_redis_events import Emitter, RunLost
+from tests.support.relay import Relay
+from tests.support.servers import RedisServer
 from tests.support.sse_client import EventSource, SSEClient
 from tests.support.waiting import wait_until
 
@@ -150,7 +153,9 @@ def test_a_worker_may_produce(start: Start, emitter: Emitter, kind: str):
 
 PRODUCER = """
 import sys, time
-from flask_redis_events import Emitter
+from flask_redis_events import Emitter, RunLost
+from tests.support.relay import Relay
+from tests.support.servers import RedisServer
 with Emitter(sys.argv[1], prefix=sys.argv[2]).run("answer:1", lease=2) as run:
     run.send("so far")
     time.sleep(60)
@@ -215,6 +220,93 @@ def test_redis_may_restart(own_redis_server):
             assert text == "".join(f"{number} " for number in range(60))
             assert not any(event.event == "reset" for event in viewer.events)
     emitter.close()
+
+
+@contextmanager
+def failing_over(server: RedisServer, directory: Path) -> Iterator[tuple[RedisServer, Relay]]:
+    """Yield a replica, and the relay that leads to its master for now."""
+    (directory / "replica").mkdir()
+    with RedisServer(directory / "replica") as replica, Relay(server.port) as relay:
+        server.client().config_set("repl-diskless-sync-delay", 0)
+        replica.client().replicaof("127.0.0.1", str(server.port))
+        link = replica.client()
+        wait_until(lambda: link.info("replication")["master_link_status"] == "up", 20)
+        yield replica, relay
+
+
+@pytest.mark.timeout(120)
+def test_a_failover_to_a_complete_replica(own_redis_server: RedisServer, tmp_path: Path):
+    """The run goes on, and viewers have every token once, also late ones."""
+    with (
+        failing_over(own_redis_server, tmp_path) as (replica, relay),
+        starting(own_redis_server, "runs:") as start,
+    ):
+        app = start(app=APP, env={"URL": relay.url})
+        emitter = Emitter(relay.url, prefix="runs:")
+        with EventSource(f"{app.url}/answers/1") as viewer, emitter.run(NAME) as run:
+            viewer.wait_connected()
+            for number in range(80):
+                run.send(f"{number} ")
+                time.sleep(0.02)
+                if number == 30:
+                    wait_until(lambda: "".join(viewer.data).endswith("30 "), 10)
+                    assert own_redis_server.client().wait(1, 5000) == 1
+                    replica.client().replicaof("NO", "ONE")
+                    # Renewals of the lease that are lost do not matter.
+                    time.sleep(1.5)
+                    relay.lead_to(replica.port)
+            run.__exit__(None, None, None)
+            viewer.wait_stopped(20)
+            events = list(viewer.events)
+        with app.ready("/answers/1") as late:
+            text, _, end = read(late)
+        emitter.close()
+
+    expected = "".join(f"{number} " for number in range(80))
+    assert "".join(json.loads(e.data) for e in events if e.event == "message") == expected
+    assert [json.loads(e.data) for e in events if e.event == "end"] == [{"state": "finished"}]
+    assert not any(event.event == "reset" for event in events)
+    assert (text, end) == (expected, {"state": "finished"})
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("known", [False, True], ids=["the whole run", "its middle"])
+def test_a_failover_that_loses_some_of_a_run(
+    own_redis_server: RedisServer, tmp_path: Path, known: bool
+):
+    """The producer and all viewers are told that the run is lost; nobody takes a part for all."""
+    with (
+        failing_over(own_redis_server, tmp_path) as (replica, relay),
+        starting(own_redis_server, "runs:") as start,
+    ):
+        app = start(app=APP, env={"URL": relay.url})
+        emitter = Emitter(relay.url, prefix="runs:")
+        with EventSource(f"{app.url}/answers/1") as viewer:
+            viewer.wait_connected()
+            viewer.wait_for(lambda events: events)
+            own_redis_server.client().wait(1, 5000)
+            if not known:
+                replica.client().replicaof("NO", "ONE")
+            with pytest.raises(RunLost), emitter.run(NAME, lease=5) as run:
+                run.send("one ")
+                wait_until(lambda: viewer.data == ["one "], 10)
+                if known:
+                    assert own_redis_server.client().wait(1, 5000) == 1
+                    replica.client().replicaof("NO", "ONE")
+                run.send("two ")
+                wait_until(lambda: "".join(viewer.data) == "one two ", 10)
+                relay.lead_to(replica.port)
+                wait_until(lambda: run.stop_requested, 15)
+                run.send("three")
+            viewer.wait_stopped(20)
+            ends = [json.loads(e.data) for e in viewer.events if e.event == "end"]
+        with app.ready("/answers/1") as late:
+            text, _, end = read(late)
+        assert emitter.run_status(NAME) == "lost"
+        emitter.close()
+
+    assert ends == [{"state": "lost"}]
+    assert (text, end) == ("one " if known else "", {"state": "lost"})
 
 
 def test_the_ai_sdk_has_its_format(start: Start, emitter: Emitter):

@@ -314,6 +314,29 @@ def test_a_run_that_redis_has_lost_is_told(own_redis_server):
     emitter.close()
 
 
+def test_a_run_that_lacks_a_write_is_lost(redis_server, prefix):
+    """After a failover that lost some of it, nothing is added: what is incomplete is told."""
+    emitter = Emitter(redis_server.url, prefix=prefix)
+    client = redis_server.client()
+    with pytest.raises(RunLost), emitter.run(NAME, lease=2) as run:
+        run.send("one ")
+        wait_until(lambda: log(emitter) == ["one "])
+        # Renewals are no writes, so one that was lost does not matter.
+        time.sleep(1.5)
+        written = client.hget(f"{prefix}run:{NAME}", "number")
+        assert written == b"1"
+        run.send("two ")
+        wait_until(lambda: log(emitter) == ["one ", "two "])
+        client.hset(f"{prefix}run:{NAME}", "number", "1")
+        client.xtrim(f"{prefix}history:{NAME}", maxlen=1, approximate=False)
+        wait_until(lambda: run.stop_requested)
+        run.send("three")
+
+    assert emitter.run_status(NAME) == "lost"
+    assert log(emitter)[-1] == {"state": "lost"}
+    emitter.close()
+
+
 def test_a_write_whose_answer_is_lost_is_written_once(emitter, monkeypatch):
     """It is sent again under its number."""
     write = emitter.broker.runs.write
