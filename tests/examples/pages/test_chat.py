@@ -9,9 +9,12 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
+from examples.accounts import User
+from examples.chat import messages
+from tests.examples.conftest import MakeApp
 from tests.examples.staging import emulate, errors, overflow, sign_up, state, wait_live
 from tests.support.browsers import Browse
-from tests.support.servers import Gunicorn
+from tests.support.servers import Gunicorn, RedisServer
 from tests.support.waiting import wait_until
 
 from .conftest import Run
@@ -132,6 +135,29 @@ def test_nothing_is_lost_or_repeated_when_workers_are_killed(room: Room):
         wait_texts(page, ["message 0", "message 1", "message 2"])
         wait_live(page)
         assert members(page) == ["ada", "bob"]
+
+
+def test_the_page_shows_the_database_after_a_loss(
+    run: Run, browse: Browse, make_app: MakeApp, own_redis_server: RedisServer
+):
+    """If Redis has lost its events, the page loads what it shows, and goes on from there."""
+    server = run("chat", FLASK_REDIS_EVENTS_URL=own_redis_server.url)
+    ada = browse()
+    sign_up(ada, server.url + LOBBY, "ada")
+    wait_live(ada)
+    say(ada, "heard")
+    # Another Redis: of this message no page learns.
+    with make_app("chat").app_context():
+        user = User.named("ada")
+        assert user is not None
+        messages.say("lobby", user, "missed")
+
+    own_redis_server.client().flushall()
+    wait_texts(ada, ["heard", "missed"])
+    say(ada, "heard again")
+
+    wait_texts(ada, ["heard", "missed", "heard again"])
+    wait_until(lambda: members(ada) == ["ada"], 40)
 
 
 def test_older_messages_come_on_scrolling(room: Room):

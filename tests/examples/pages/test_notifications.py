@@ -11,6 +11,9 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
+from examples.accounts import User
+from examples.notifications import notes
+from tests.examples.conftest import MakeApp
 from tests.examples.staging import (
     emulate,
     environment,
@@ -100,6 +103,30 @@ def test_nothing_is_lost_or_repeated_when_workers_are_killed(run: Run, browse: B
     expected = [f"note {number}" for number in (2, 1, 0)]
     wait_until(lambda: texts(ada) == expected, 40, lambda: str(texts(ada)))
     wait_live(ada)
+    assert unread(ada) == ("3", 3)
+
+
+def test_the_page_shows_the_database_after_a_loss(
+    run: Run, browse: Browse, make_app: MakeApp, own_redis_server: RedisServer
+):
+    """If Redis has lost its events, the page loads what it shows, and goes on from there."""
+    server = run("notifications", FLASK_REDIS_EVENTS_URL=own_redis_server.url)
+    ada, bob = browse(), browse()
+    sign_up(ada, server.url, "ada")
+    sign_up(bob, server.url, "bob")
+    notify(bob, "heard")
+    wait_until(lambda: texts(ada) == ["heard"], 20)
+    # Another Redis: of this note no page learns.
+    with make_app("notifications").app_context():
+        user = User.named("ada")
+        assert user is not None
+        notes.notify(user, "bob", "missed")
+
+    own_redis_server.client().flushall()
+    # The next event tells the worker of the loss.
+    notify(bob, "heard again")
+
+    wait_until(lambda: texts(ada) == ["heard again", "missed", "heard"], 40)
     assert unread(ada) == ("3", 3)
 
 
