@@ -19,7 +19,10 @@ PATIENCE = 4.0
 
 def main() -> None:
     """Wait for the launcher's end; then end the group, and remove the directories it has named."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # SIGTERM is its own, below.  SIGHUP is the kernel's: a group that has lost its launcher while a
+    # process in it is stopped, as a frozen Redis, gets one.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     directories = sys.stdin.read().splitlines()
     os.killpg(0, signal.SIGTERM)
     # A Redis that the launcher has frozen takes no other signal.

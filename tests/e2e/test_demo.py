@@ -52,10 +52,12 @@ def cause(demo: Demo, name: str, body: object = None, **headers: str) -> int:
 
 
 def left(tmp_path: Path, family: list[psutil.Process], *, seconds: float) -> list[object]:
-    """Return the processes that still run after some seconds, and the directories of the demo."""
+    """End the processes that still run after some seconds; return them, and leftover files."""
     alive = psutil.wait_procs(family, seconds)[1]
     # A process of this user that has ended, and whose parent was killed, is gone for the tests.
     processes = [one for one in alive if one.is_running() and one.status() != "zombie"]
+    for process in processes:
+        process.kill()
     return [*processes, *tmp_path.glob("redis-events-demo-*")]
 
 
@@ -91,6 +93,8 @@ def test_a_killed_launcher_leaves_nothing(demo: Demo, tmp_path: Path, frozen: bo
     if frozen:
         assert cause(demo, "freeze") == 204
         wait_until(lambda: demo.child("redis-server").status() == "stopped")
+        # The kernel may send it to a group without a parent in which a process is stopped.
+        demo.child("guard.py").send_signal(signal.SIGHUP)
     demo.process.kill()
     demo.process.wait()
 
