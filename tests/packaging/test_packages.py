@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import tarfile
-import venv
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,20 +19,13 @@ from tests.support.processes import ROOT, Process, free_port
 from tests.support.sse_client import SSEClient
 from tests.support.waiting import wait_until
 
+from .conftest import outside, run
+
 # Downloads count, too.
 pytestmark = pytest.mark.timeout(300)
 
 #: What a checkout has and an sdist is to have, so that its tests run and its pages can be built.
 CHECKOUT = (".ci", "docs", "examples", "flask_redis_events", "tests")
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The sdist, and the wheel that is built from it."""
-    directory = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--outdir", str(directory), str(ROOT), here=directory)
-    (sdist,), (wheel,) = directory.glob("*.tar.gz"), directory.glob("*.whl")
-    return {"sdist": sdist, "wheel": wheel}
 
 
 @pytest.fixture(scope="module")
@@ -45,36 +36,6 @@ def unpacked(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
         archive.extractall(directory, filter="data")
     (top,) = directory.iterdir()
     return top
-
-
-@pytest.fixture(scope="module", params=["wheel", "sdist"])
-def python(
-    request: pytest.FixtureRequest,
-    built: dict[str, Path],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """The Python of a new environment that has the package, and only what the package requires."""
-    directory = tmp_path_factory.mktemp(request.param)
-    venv.create(directory, with_pip=False)
-    run(
-        *(sys.executable, "-m", "pip", "--python", str(directory), "install", "--no-compile"),
-        *("--disable-pip-version-check", str(built[request.param])),
-        here=directory,
-    )
-    return directory / "bin" / "python"
-
-
-def run(*command: str, here: Path, fails: bool = False) -> str:
-    """Run a command in a directory; return its output, and fail if its exit status is not right.
-
-    Python may not find the checkout, so PYTHONPATH is dropped.
-    """
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        command, cwd=here, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert (done.returncode != 0) is fails, done.stdout
-    return done.stdout
 
 
 def files(directory: Path, *names: str) -> set[str]:
@@ -161,8 +122,7 @@ def gunicorn(python: Path, directory: Path) -> Iterator[str]:
         *(str(python), "-m", "gunicorn", "--chdir", str(directory), "app:app"),
         *("--worker-class", "gevent", "--bind", f"127.0.0.1:{port}", "--no-control-socket"),
     ]
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    process = Process(command, directory / "gunicorn.log", {**environ, "PYTHONSAFEPATH": "1"})
+    process = Process(command, directory / "gunicorn.log", outside())
     process.start()
     try:
         wait_until(lambda: "Booting worker" in process.log, 20, lambda: process.log)
