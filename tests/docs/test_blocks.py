@@ -36,7 +36,6 @@ REASONS = {
     ("clients.rst", "EventSource.Builder"): "no Java among what the tests need",
     ("contributing.rst", "pytest tests/wire"): "it would run the tests in a test",
     ("deploying.rst", "LimitNOFILE"): "a line of a unit, for systemd",
-    ("design.rst", "any process"): "a drawing",
     ("design.rst", "the envelope"): "a format, in words",
 }
 
