@@ -17,7 +17,13 @@ RUN = {
     "javascript": "test_javascript.py",
 }
 #: Files that pages include, and what runs them.
-INCLUDED = {"clients": "tests/interop", "proxies": "tests/e2e/test_proxies.py"}
+INCLUDED = {
+    "clients": "tests/interop",
+    "coming-from/proto": "tests/docs/test_proto.py",
+    "proxies": "tests/e2e/test_proxies.py",
+    "howto/docker": "tests/docs/test_deployments.py",
+    "howto/systemd": "tests/docs/test_deployments.py",
+}
 #: Other blocks, by their page and a text of them, and what runs them.
 ELSEWHERE = {
     ("README.md", "flask_redis_events demo"): "tests/browser/test_demo.py",
@@ -33,6 +39,7 @@ ELSEWHERE = {
 }
 #: Blocks that nothing runs, and why.
 REASONS = {
+    ("howto/kubernetes.rst", "kind: Deployment"): "no cluster among what the tests need",
     ("clients.rst", "EventSource.Builder"): "no Java among what the tests need",
     ("contributing.rst", "pytest tests/wire"): "it would run the tests in a test",
     ("deploying.rst", "LimitNOFILE"): "a line of a unit, for systemd",
@@ -50,7 +57,7 @@ NOT_RUN = [block for block in blocks() if is_one_of(block, {**ELSEWHERE, **REASO
 
 def is_run(block: Block) -> bool:
     if block.file:
-        return block.file.partition("/")[0] in INCLUDED
+        return block.file.rpartition("/")[0] in INCLUDED or block in NOT_RUN
     return block.language in RUN or block.is_shown or block in NOT_RUN
 
 
@@ -80,6 +87,6 @@ def test_what_runs_them_is_there():
 @pytest.mark.parametrize("page", pages())
 def test_pages_name_what_there_is(page: str):
     """The tests' files, and the tests, that a page names are there."""
-    path = ROOT / ("" if page == "README.md" else "docs") / page
+    path = ROOT / ("." if page == "README.md" else "docs") / page
     for name in re.findall(r"tests/[\w/]+\.(?:py|ts)", path.read_text("utf-8")):
         assert (ROOT / name).exists(), name

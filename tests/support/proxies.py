@@ -42,7 +42,7 @@ _MODULES = (
     *("ssl", "deflate", "filter"),
 )
 
-_NGINX_FILES = "".join(
+NGINX_FILES = "".join(
     f"{name}_temp_path {{here}}/{name};\n"
     for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 )
@@ -57,7 +57,7 @@ PROXIES = {
             "/etc/ssl/shop": "{here}",
             "/run/shop": "{shop}",
             "retry: 5000": "retry: 200",
-            "http {": "http {{ access_log off;\n" + _NGINX_FILES,
+            "http {": "http {{ access_log off;\n" + NGINX_FILES,
         },
         before="daemon off; pid {here}/pid; error_log stderr;\n",
     ),
@@ -141,7 +141,9 @@ class Proxy(WebServer):
         for documented, ours in self._replace.items():
             assert documented in text, f"{self._kind.file} does not say {documented!r}."
             text = text.replace(documented, ours.format(**names))
-        (self.directory / self._kind.file).write_text(self._kind.before.format(**names) + text)
+        (self.directory / Path(self._kind.file).name).write_text(
+            self._kind.before.format(**names) + text
+        )
         for name in self._kind.others:
             other = (DOCUMENTED / name).read_bytes().replace(b"retry: 5000", b"retry: 200")
             (self.directory / name).write_bytes(other)
