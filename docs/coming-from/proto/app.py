@@ -3,6 +3,7 @@
 import time
 
 from flask import Flask, abort, render_template_string, request, session
+
 from flask_redis_events import RedisEvents, ServerSentEvent
 
 app = Flask(__name__)
