@@ -7,6 +7,7 @@ second Ctrl-C could interrupt the ending of the children.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -112,7 +113,9 @@ def guarded_children() -> Iterator[Children]:
     try:
         yield Children(guard)
     finally:
-        guard.kill()
+        if guard.poll() is None:
+            # With it the workers of a gunicorn that was killed, which are nobody's children.
+            os.killpg(guard.pid, signal.SIGKILL)
         guard.communicate()
 
 

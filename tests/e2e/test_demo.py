@@ -117,7 +117,7 @@ def test_a_child_that_dies_ends_the_demo(demo: Demo, tmp_path: Path, victim: str
 
     assert demo.process.wait(15) == 1
     assert f"{name} has ended" in demo.log.read_text()
-    assert left(tmp_path, family, seconds=5) == []
+    assert left(tmp_path, family, seconds=1) == []
 
 
 def test_ctrl_c_does_not_wait_for_a_frozen_redis(demo: Demo, tmp_path: Path):
