@@ -357,7 +357,8 @@ def test_a_master_that_was_cut_off_takes_messages_until_it_is_a_replica(pair, mo
     pair.emit(pair.replica, "a", "next")
 
     assert FORKED not in take(one, "next")
-    assert FORKED in take(other, "next") + take(other, "forked", timeout=5)
+    # The worker of the other client may have its own `next` before it knows.
+    assert FORKED in take(other, "forked")
     cut_off.close()
 
 
