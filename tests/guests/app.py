@@ -7,6 +7,7 @@ this module, and emit without Flask.
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import redis
@@ -32,6 +33,17 @@ limiter = Limiter(lambda: session.get("user", ""))
 @celery.task
 def in_celery(user: str) -> None:
     emitter.emit(f"user:{user}", "from /celery")
+
+
+@celery.task
+def answer(id: str) -> None:
+    """Produce an answer, as a language model would."""
+    with emitter.run(f"answer:{id}", lease=3) as run:
+        for number in range(150):
+            run.send(f"{number} ")
+            if run.stop_requested:
+                break
+            time.sleep(0.02)
 
 
 def in_rq(user: str) -> None:
@@ -80,6 +92,19 @@ def add_views(app: Flask) -> None:
     @app.post("/celery")
     def with_celery() -> dict[str, Any]:
         return {"job": in_celery.delay(session["user"]).id}
+
+    @app.post("/answers/<id>")
+    def ask(id: str) -> dict[str, Any]:
+        return {"job": answer.delay(id).id}
+
+    @app.get("/answers/<id>")
+    @events.stream("answer:{id}", backlog="all")
+    def answers(id: str) -> None:
+        """Stream an answer, to its end."""
+
+    @app.post("/answers/<id>/stop")
+    def stop(id: str) -> dict[str, bool]:
+        return {"stopping": events.request_stop(f"answer:{id}")}
 
     @app.post("/rq")
     def with_rq() -> dict[str, Any]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -75,6 +76,50 @@ def test_a_job_emits_to_the_user_who_started_it(user, path, worker):
         user.post(path)
 
         assert client.next_data(timeout=40) == f"from {path}"
+
+
+def read(client: SSEClient) -> tuple[str, str]:
+    """Read a run to its end; return the text, and what has become of it."""
+    client.until(lambda event: event.event == "end", 40)
+    text = "".join(json.loads(e.data) for e in client.events if e.event == "message")
+    return text, json.loads(client.events[-1].data)["state"]
+
+
+WHOLE = "".join(f"{number} " for number in range(150))
+
+
+@pytest.mark.parametrize("worker", [CELERY], indirect=True, ids=["Celery"])
+def test_a_task_produces_a_run(user, worker):
+    """Viewers that wait for it, that come in its midst, and that come late have all of it."""
+    id = secrets.token_hex(4)
+    url = str(user.base_url.join(f"/answers/{id}"))
+    with SSEClient(url) as early:
+        user.post(f"/answers/{id}")
+        early.until(lambda event: event.event == "message", 40)
+        with SSEClient(url) as midst:
+            assert read(early) == read(midst) == (WHOLE, "finished")
+    with SSEClient(url) as late:
+        assert read(late) == (WHOLE, "finished")
+
+
+@pytest.mark.parametrize("worker", [CELERY], indirect=True, ids=["Celery"])
+@pytest.mark.parametrize("end", ["stopped", "lost"])
+def test_a_task_that_ends_before_its_time(user, worker, end):
+    """It is asked to stop by another process, or its process is killed: viewers are told which."""
+    id = secrets.token_hex(4)
+    with SSEClient(str(user.base_url.join(f"/answers/{id}"))) as viewer:
+        user.post(f"/answers/{id}")
+        viewer.until(lambda event: event.event == "message", 40)
+        if end == "stopped":
+            assert user.post(f"/answers/{id}/stop").json() == {"stopping": True}
+        else:
+            worker.end(signal.SIGKILL)
+        text, state = read(viewer)
+
+    assert state == end
+    assert text
+    assert WHOLE.startswith(text)
+    assert text != WHOLE
 
 
 def test_a_stream_without_a_session_is_refused(server):
