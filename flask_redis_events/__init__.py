@@ -20,7 +20,7 @@ from .exceptions import (
     StateFull,
 )
 from .extension import RedisEvents, emit, redis_event, server_event
-from .runs import Run
+from .runs import AsyncRun, Run
 from .streams.callbacks import StreamEvent
 from .streams.messages import Messages
 from .wire import Position, ServerSentEvent
@@ -29,6 +29,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AsyncEmitter",
+    "AsyncRun",
     "BrokerError",
     "ChannelError",
     "ConfigError",

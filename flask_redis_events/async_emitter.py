@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack
 from .asking import HistoricEvent
 from .emitter import Emitter
 from .outgoing import EmitOptions, EventOptions
+from .runs import MAX_BYTES, AsyncRun
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -94,6 +95,13 @@ class AsyncEmitter:
         """End the streams of an identity, or on a channel; see `Emitter.disconnect`."""
         call = self._emitter.disconnect
         await self._run(call, identity=identity, channel=channel, for_good=for_good)
+
+    def run(
+        self, channel: str, *, ttl: float = 3600.0, lease: float = 30.0, max_bytes: int = MAX_BYTES
+    ) -> AsyncRun:
+        """Produce a run: `async with emitter.run("answer:42") as run: await run.send("text")`."""
+        run = self._emitter.run(channel, ttl=ttl, lease=lease, max_bytes=max_bytes)
+        return AsyncRun(run, self._run)
 
     async def request_stop(self, channel: str) -> bool:
         """Ask the run on a channel to stop; see `Emitter.request_stop`."""

@@ -55,7 +55,16 @@ LADDER = [
         "reader.acknowledgements",
     ),
     *("reader.reader", "reader.probe", "reader.replays", "reader"),
-    *("workers.worker", "workers", "hub", "listener", "outgoing", "runs.run", "runs"),
+    *(
+        "workers.worker",
+        "workers",
+        "hub",
+        "listener",
+        "outgoing",
+        "runs.run",
+        "runs.async_run",
+        "runs",
+    ),
     *(
         "later",
         "commits",

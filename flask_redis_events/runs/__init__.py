@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .async_run import AsyncRun
 from .run import MAX_BYTES, Run
 
-__all__ = ["MAX_BYTES", "Run"]
+__all__ = ["MAX_BYTES", "AsyncRun", "Run"]

@@ -132,6 +132,11 @@ class Run:
         if the run is not this producer's any more, `RunTooLarge` for more than `max_bytes`, and
         `BrokerError` if Redis has been away for longer than the lease.
         """
+        if self.take(data, event=event):
+            self.hurry()
+
+    def take(self, data: Any, *, event: str | None = None) -> bool:
+        """Do the same without waiting for anything; say whether the thread needs help."""
         if not self._entered or self._over:
             raise SetupError("send() works in the block of `with events.run(…) as run:`.")
         if self._error is not None:
@@ -142,8 +147,11 @@ class Run:
             self._gather(message, piece)
             overdue = time.monotonic() - self._since > 2 * GATHER
         self._woken.set()
-        if overdue and self._lock.acquire(blocking=False):
-            # The thread does not come to it, as when a greenlet works without a pause.
+        return overdue
+
+    def hurry(self) -> None:
+        """Write now: the thread does not come to it, as when a greenlet works without a pause."""
+        if self._lock.acquire(blocking=False):
             try:
                 self._attempt()
             finally:
