@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -10,8 +14,10 @@ from flask import Flask
 from tests.support.processes import ROOT
 
 from .conftest import HTML, JSON, MakeApp, user
+from .staging import environment
 
 STATIC = ROOT / "examples" / "layout" / "static"
+CONFIGURATIONS = sorted((ROOT / "examples").glob("*/gunicorn.conf.py"))
 
 
 @pytest.fixture
@@ -66,3 +72,14 @@ def test_a_refusal_keeps_its_headers(app: Flask):
 
         assert answer.status_code == 405
         assert set(answer.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.parent.name)
+def test_gunicorn_takes_the_configuration(path: Path, tmp_path: Path):
+    """The command of the README finds the application."""
+    command = [sys.executable, "-m", "gunicorn", "--check-config", "--config", str(path)]
+    env = {**os.environ, **environment(path.parent.name, "redis://127.0.0.1/", "test:", tmp_path)}
+
+    checked = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
+
+    assert checked.returncode == 0, checked.stderr
