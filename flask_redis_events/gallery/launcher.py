@@ -88,6 +88,9 @@ def _run(arguments: argparse.Namespace, running: ExitStack) -> int:
         _say("Redis starts, for this example alone, and keeps nothing.")
         redis = running.enter_context(own_redis(children))
         alive["Redis"], url = redis.alive, redis.url
+    # Python and gunicorn import from the current directory first; the user's may have other
+    # `examples`.  All else is imported from where this process imports it.
+    os.chdir(APPS)
     environ = {
         # Its own are replaced by those that the environment names.
         "FLASK_SECRET_KEY": secrets.token_urlsafe(),
@@ -95,7 +98,7 @@ def _run(arguments: argparse.Namespace, running: ExitStack) -> int:
         **os.environ,
         "FLASK_REDIS_EVENTS_URL": url,
         "FLASK_REDIS_EVENTS_PREFIX": prefix,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(APPS), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(sys.path),
         "PYTHONUNBUFFERED": "1",
     }
     module = f"examples.{name}" if "." in name else f"examples.{name}.app"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -33,9 +34,11 @@ def environment(**more: str) -> dict[str, str]:
 class Launched:
     """An example that runs."""
 
-    def __init__(self, name: str, log: Path, **env: str) -> None:
+    def __init__(self, name: str, directory: Path, **env: str) -> None:
         self.url = f"http://127.0.0.1:{(port := free_port())}/"
-        self.process = Process([*COMMAND, name, "--port", str(port)], log, environment(**env))
+        command = shlex.join([*COMMAND, name, "--port", str(port)])
+        there = ["sh", "-c", f"cd {directory} && exec {command}"]
+        self.process = Process(there, directory / "log", environment(**env))
         self.process.start()
 
     def wait(self) -> list[psutil.Process]:
@@ -54,8 +57,9 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
     with ExitStack() as running:
 
         def launch(name: str, **env: str) -> Launched:
-            launched = Launched(name, tmp_path / "log", **env)
+            launched = Launched(name, tmp_path, **env)
             running.callback(launched.process.end, signal.SIGTERM, timeout=20)
+            running.callback(lambda: print(launched.process.log))
             return launched
 
         yield launch
@@ -129,6 +133,18 @@ def test_an_example_brings_all_that_it_needs(launch: Launch):
     for part in ("Redis starts", "gunicorn starts, with 2 workers", "worker beside it starts"):
         assert part in lines
     assert "Traceback" not in lines
+
+
+@pytest.mark.timeout(120)
+def test_other_examples_are_in_nobodys_way(launch: Launch, tmp_path: Path):
+    """The directory from which the command is run may have a package `examples` of its own."""
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "__init__.py").write_text("raise RuntimeError('not these')\n")
+    launched = launch("dashboard")
+    launched.wait()
+
+    assert httpx.get(launched.url, timeout=30).status_code == 200
+    assert "not these" not in launched.process.log
 
 
 @pytest.mark.timeout(120)

@@ -6,11 +6,13 @@ and on a phone.
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -20,7 +22,7 @@ from tests.support.processes import ROOT
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
 
-from .staging import emulate, environment, serve, sign_up, wait_live
+from .staging import emulate, environment, serve, sign_up, wait_live, worker
 
 Open = Callable[[], webdriver.Chrome]
 
@@ -87,7 +89,68 @@ def say(page: webdriver.Chrome, text: str) -> None:
     wait_until(lambda: not field.get_attribute("value"))
 
 
-SCENES = {"notifications": notifications, "chat": chat}
+def jobs(url: str, open_page: Open) -> webdriver.Chrome:
+    page = open_page()
+    page.get(url)
+    wait_live(page)
+    start(page, 64)
+    wait_until(lambda: newest_job(page)[:2] == [1, "finished"], 60)
+    page.find_element(By.NAME, "broken").click()
+    start(page, 64)
+    wait_until(lambda: newest_job(page)[:2] == [2, "failed"], 60)
+    page.find_element(By.NAME, "broken").click()
+    start(page, 1024)
+    wait_until(lambda: newest_job(page)[1:] == ["running", "20"], 60)
+    page.find_element(By.CSS_SELECTOR, ".stop").click()
+    wait_until(lambda: newest_job(page)[1] == "stopped", 60)
+    start(page, 1024)
+    wait_until(lambda: newest_job(page)[1:] == ["running", "30"], 60)
+    start(page, 256)
+    wait_until(lambda: newest_job(page)[:2] == [5, "pending"], 60)
+    return page
+
+
+def start(page: webdriver.Chrome, megabytes: int) -> None:
+    page.find_element(By.CSS_SELECTOR, f"[value='{megabytes}']").click()
+    page.find_element(By.CSS_SELECTOR, "#start button").click()
+
+
+def newest_job(page: webdriver.Chrome) -> list[Any]:
+    """Return the number of jobs, and the newest one's state and percentage."""
+    script = """
+        const jobs = document.querySelectorAll("#jobs .job");
+        return [jobs.length, jobs[0]?.dataset.state, jobs[0]?.dataset.percent];
+    """
+    return list(page.execute_script(script))
+
+
+def dashboard(url: str, open_page: Open) -> webdriver.Chrome:
+    page = open_page()
+    page.get(url)
+    wait_live(page)
+    seconds = "return plots.cpu.data[0].length"
+    wait_until(lambda: page.execute_script(seconds) > 40, 60)
+    page.find_element(By.NAME, "text").send_keys("Release 2", "\n")
+    wait_until(lambda: page.execute_script(seconds) > 60, 60)
+    return page
+
+
+def assistant(url: str, open_page: Open) -> webdriver.Chrome:
+    page = open_page()
+    page.get(url)
+    page.find_element(By.CSS_SELECTOR, ".ideas button").click()
+    words = "return document.getElementById('answer')?.textContent.split(' ').length"
+    wait_until(lambda: (page.execute_script(words) or 0) > 90, 60)
+    return page
+
+
+SCENES = {
+    "notifications": notifications,
+    "chat": chat,
+    "jobs": jobs,
+    "dashboard": dashboard,
+    "assistant": assistant,
+}
 LOOKS = {"": {}, "-dark": {"dark": True}, "-phone": {"phone": True}}
 
 
@@ -96,6 +159,10 @@ def take(name: str, directory: Path, redis_url: str) -> None:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         env = environment(name, redis_url, f"{name}:", scratch)
         server = stack.enter_context(serve(name, env))
+        if (ROOT / "examples" / name / "worker.py").exists():
+            process = worker(name, env, scratch)
+            process.start()
+            stack.callback(process.end, signal.SIGKILL)
 
         def open_page() -> webdriver.Chrome:
             page = open_chromium()
