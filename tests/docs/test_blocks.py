@@ -27,6 +27,7 @@ INCLUDED = {
 #: Other blocks, by their page and a text of them, and what runs them.
 ELSEWHERE = {
     ("README.md", "flask_redis_events demo"): "tests/browser/test_demo.py",
+    ("README.md", "flask_redis_events examples"): "tests/e2e/test_launcher.py",
     ("README.md", "python -m tox"): ".ci/run",
     ("browser.rst", "script-src 'nonce-"): "tests/browser/test_module.py",
     ("browser.rst", "interface Events"): "tests/module/types.ts",
