@@ -109,8 +109,9 @@ def _execute(pool: CommandPool, commands: Sequence[Command], scripts: Scripts) -
     try:
         return _exchange(pool, commands)
     except NoScriptError:
-        _exchange(pool, [["SCRIPT", "LOAD", text] for text in scripts.texts.values()])
-        return _exchange(pool, commands)
+        # On one connection: another one may lead to another server, as in a failover.
+        load = [["SCRIPT", "LOAD", text] for text in scripts.texts.values()]
+        return _exchange(pool, [*load, *commands])[len(load) :]
 
 
 def _exchange(pool: CommandPool, commands: Sequence[Command]) -> list[Any]:
