@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 import time
 from typing import Any
 
 import pytest
+import redis
 
 from flask_redis_events import BrokerError, ConfigError, Emitter, FieldError, StateFull
-from flask_redis_events.broker import commands
+from flask_redis_events.broker import commands, scripts
+from flask_redis_events.broker.command_pool import CommandPool
 from flask_redis_events.concurrency import spawn
 from flask_redis_events.wire import Position
 from tests.support.factories import channels
@@ -220,6 +223,32 @@ def test_scripts_are_loaded_again(own_redis_server):
     emitter.close()
 
 
+def test_scripts_are_loaded_where_they_run(own_redis_server, redis_server, prefix, monkeypatch):
+    """Connections may lead to different servers, as in a failover."""
+    emitter = Emitter(own_redis_server.url, prefix=prefix)
+    emitter.emit("a", 1)
+    own_redis_server.client().script_flush()
+    pool: CommandPool = emitter.broker._commands.process.pool  # type: ignore[attr-defined]
+    other = CommandPool(lambda: redis.Connection(port=redis_server.port), 1)
+    lends = itertools.cycle([pool.lend, other.lend])
+    monkeypatch.setattr(pool, "lend", lambda: next(lends)())
+
+    assert emitter.emit("a", 2)
+    emitter.close()
+    other.disconnect()
+
+
+def test_brokers_share_scripts(own_redis_server):
+    """Redis never forgets a script, so only those that publish have settings in their texts."""
+    for number in range(3):
+        emitter = Emitter(own_redis_server.url, prefix=f"{number}:")
+        emitter.emit("a", 1)
+        emitter.close()
+
+    cached = own_redis_server.client().info("memory")["number_of_cached_scripts"]
+    assert cached == len(scripts.NAMES) + 2 * len(["publish", "run", "keep"])
+
+
 def test_many_emit_at_once(own_redis_server):
     """With more threads than connections, a call waits for a connection, and no event is lost."""
     emitter = Emitter(own_redis_server.url)
@@ -344,6 +373,7 @@ def test_every_way_to_emit_may_keep(redis_server, prefix):
         ({"keep": "latest", "key": ""}, "key must be a str"),
         ({"keep": "latest", "key": 7}, "key must be a str"),
         ({"keep": "latest", "key": "a\nb"}, "key must be a str"),
+        ({"key": "\ud800"}, "key must be a str .* lone surrogates, not '.ud800'"),
         ({"keep": "latest", "key": "p", "persist": False}, "needs persist=True"),
     ],
     ids=lambda value: str(value)[:40],

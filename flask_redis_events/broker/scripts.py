@@ -23,7 +23,10 @@ class Scripts:
     def __init__(self, settings: Mapping[str, str | int]) -> None:
         names, values = ", ".join(settings), ", ".join(map(_literal, settings.values()))
         head = f"local {names} = {values}\n" if settings else ""
-        self.texts = {name: head + _read(name) for name in NAMES}
+        uses = re.compile(rf"\b({'|'.join(settings)})\b")
+        texts = {name: _read(name) for name in NAMES}
+        # Redis never forgets a text, so that brokers share those which need no settings.
+        self.texts = {n: head + text if uses.search(text) else text for n, text in texts.items()}
         self.digests = {
             name: hashlib.sha1(text.encode()).hexdigest() for name, text in self.texts.items()
         }
