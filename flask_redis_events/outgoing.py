@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal, TypedDict, cast
 
@@ -11,6 +12,8 @@ from .exceptions import FieldError
 from .settings import Settings
 from .wire import ServerSentEvent
 from .wire.data import MARK
+
+_KEY = re.compile(r"[^\r\n\0\ud800-\udfff]+")
 
 
 class KeyOptions(TypedDict, total=False):
@@ -83,9 +86,12 @@ def entry(given: object) -> tuple[str, Any, EventOptions]:
 
 
 def _key(key: str | None) -> str | None:
-    if key is not None and (not isinstance(key, str) or not key or any(c in key for c in "\r\n\0")):
-        raise FieldError(f"key must be a str without line ends, not {key!r}.")
-    return key
+    if key is None or (isinstance(key, str) and _KEY.fullmatch(key)):
+        return key
+    raise FieldError(
+        "key must be a str that is not empty, without line ends, NUL and lone surrogates,"
+        f" not {key!r}."
+    )
 
 
 def _keep(keep: str | None, key: str | None, *, persist: bool) -> str:
