@@ -25,8 +25,10 @@ log = logging.getLogger("flask_redis_events")
 
 #: Seconds between two questions to Redis for its word, at least.
 REST = 1.0
-#: What an application without history and without a secret is sent: no ids, and no control events.
+#: What an application without history and without a secret is sent: a comment, or an event that has
+#: no id and is not a control event.
 _HARMLESS = re.compile(
+    rb":\n\n|"
     rb"(?:%b)?(?:event: (?!(?:%b)\n)[^\r\n]*\n)?(?:retry: [0-9]{1,18}\n)?(?:data: [^\r\n]*\n)+\n"
     % (MARK, "|".join(CONTROL_EVENTS).encode())
 )
