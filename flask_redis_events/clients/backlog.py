@@ -40,6 +40,11 @@ class Backlog:
         """Whether it is time for a source that can wait to wait."""
         return self.size > self._limit // 2
 
+    @property
+    def tells_of_loss(self) -> bool:
+        """Whether a `reset` waits behind the history."""
+        return any(isinstance(batch, Loss) for batch in self._batches)
+
     def put(self, batch: Batch) -> int | None:
         """Put a batch at the end; return how many messages were dropped, or None if it is full."""
         self._batches.append(batch)

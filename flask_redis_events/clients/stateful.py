@@ -6,7 +6,10 @@ with the whole of a run.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..endings import ANEW
+from ..wire import Batch, Position
 from ..wire.control import Loss
 from .subscription import Subscription
 
@@ -21,6 +24,14 @@ class Stateful(Subscription):
         if told:
             self.owner.dismiss(ANEW)
         return told
+
+    def start(self, floor: Position | None, first: Iterable[Batch] = ()) -> None:
+        super().start(floor, first)
+        with self._guard:
+            told = self._backlog is not None and self._backlog.tells_of_loss
+        if told:
+            # It came between the reading of Redis and this beginning, and concerns both.
+            self.owner.dismiss(ANEW)
 
     def _report(self, dropped: int | None) -> None:
         # Whatever the overflow policy is: it resumes, and has what was dropped from history.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_redis_events import endings
-from flask_redis_events.clients import Owner, Stateful
+from flask_redis_events.clients import Finite, Owner, Stateful
 from flask_redis_events.endings import Ending
 from flask_redis_events.wire import Batch, Position
 from flask_redis_events.wire.control import Loss
@@ -33,6 +33,18 @@ def test_a_client_that_missed_something_begins_anew():
 
     client.lose(Loss("evicted", Position(6)))
     assert owner.endings == [endings.ANEW]
+
+
+@pytest.mark.parametrize("kind", [Stateful, Finite])
+def test_a_loss_before_the_beginning_counts(kind: type[Stateful]):
+    """What is read from Redis may be older than a loss of which the client hears while it waits."""
+    owners = [Dismissed(), Dismissed()]
+    for owner, position in zip(owners, (Position(6), Position(5)), strict=True):
+        client = kind(owner=owner, held=True)
+        client.lose(Loss("forked", Position(6)))
+        client.start(position)
+
+    assert [owner.endings for owner in owners] == [[], [endings.ANEW]]
 
 
 @pytest.mark.parametrize("overflow", ["close", "drop", "latest"])
