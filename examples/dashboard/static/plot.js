@@ -5,6 +5,8 @@ const colour = (name) => () => getComputedStyle(document.documentElement).getPro
 const clock = (t) => new Date(t * 1000).toLocaleTimeString([], { timeStyle: "medium" });
 /** Seconds without a figure that are drawn as a gap. */
 const GAP = 3;
+/** The most marks that a plot shows. */
+const MARKS = 20;
 
 /** Write a value with its unit: 1.2 MB/s. */
 function written(value, unit) {
@@ -45,15 +47,23 @@ export class Plot {
     const columns = [[t], ...values.map((value) => [value])];
     if (t - times.at(-1) > GAP) columns.forEach((column, row) => column.unshift(row ? null : t - GAP / 2));
     this.#set(this.data.map((column, row) => [...column, ...columns[row]].slice(-this.#kept)));
-    const { series, unit } = this.#metric;
-    const names = series.length > 1 ? series.map((name) => `${name} `) : [""];
-    this.#section.querySelector("output").textContent = values.map((value, row) => `${names[row]}${written(value, unit)}`).join(" · ");
+    this.#write(values);
   }
 
   /** Mark a moment. */
   mark(mark) {
-    this.marks.push(mark);
+    this.marks = [...this.marks, mark].slice(-MARKS);
     this.#set(this.data);
+  }
+
+  /** Write the newest values, each in the colour of its line. */
+  #write(values) {
+    const { series, unit } = this.#metric;
+    this.#section.querySelector("output").replaceChildren(...values.map((value, row) => {
+      const item = document.createElement("span");
+      item.textContent = `${series.length > 1 ? `${series[row]} ` : ""}${written(value, unit)}`;
+      return item;
+    }));
   }
 
   /** Redraw once for all that comes together. */
