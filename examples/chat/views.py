@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 
 from examples.accounts import User
-from flask_redis_events import BrokerError
+from flask_redis_events import BrokerError, StreamEvent
 
 from .messages import channel, events, recent, rooms, say, type_in
 
@@ -70,14 +70,22 @@ def _rendered(messages: Any) -> list[str]:
 
 
 @chat.get("/rooms/<room>/stream/<name>")
-@events.stream("chat:{room}", identity=lambda: current_user.name, presence="events")
-def stream(room: str, name: str) -> None:
+def stream(room: str, name: str) -> ResponseReturnValue:
     """Stream the room to the user for whom the page was made; `join` and `leave` come with it."""
     if not current_user.is_authenticated:
         abort(401)
     # Another user may have signed in, in another tab.
     if current_user.name != name:
         abort(403)
+    session = current_user.get_id()
+
+    def still_signed_in(event: StreamEvent) -> bool:
+        """Ask the database now and then, in case that Redis was away when the user signed out."""
+        return User.of_session(session) is not None
+
+    return events.stream_response(
+        channel(room), identity=lambda: name, presence="events", reauthorize=still_signed_in
+    )
 
 
 @chat.post("/rooms/<room>/messages")
@@ -103,5 +111,5 @@ def end_streams(app: Flask, *, user: User, **_: Any) -> None:
     try:
         events.disconnect(identity=user.name)
     except BrokerError as error:
-        # The user is signed out all the same, and no stream of theirs is opened again.
+        # The user is signed out all the same, and `still_signed_in` ends the streams.
         app.logger.error("%s", error)

@@ -10,7 +10,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from examples.accounts import db
+from examples.accounts import User, db
+from examples.accounts.models import new_session
 from examples.chat import messages
 from examples.chat.messages import events
 from flask_redis_events.testing import hear, read_events
@@ -159,6 +160,17 @@ def test_signing_out_ends_the_streams(app: Flask):
     for stream in streams:
         until(stream, "end")
     assert "still here" in until(other, "message")["html"]
+
+
+def test_a_stream_ends_whose_session_has_ended(make_app: MakeApp):
+    """Nobody was told, as when Redis is away, or the stream was opened in that very moment."""
+    app = make_app("chat", REDIS_EVENTS_HEARTBEAT=0.2)
+    stream = enter(user(app, "ada"), "ada")
+    with app.app_context():
+        User.named("ada").session = new_session()
+        db.session.commit()
+
+    until(stream, "end")
 
 
 @pytest.mark.parametrize("body", [{}, {"text": " "}, {"text": 7}, {"text": "x" * 501}, []])
