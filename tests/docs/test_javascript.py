@@ -45,7 +45,7 @@ def test_the_javascript_of_the_pages_runs(
         named = {name for name in known if re.search(rf"\b{name}\(|: {name}\b", block.text)}
 
         def are_called(named: set[str] = named - NEVER) -> bool:
-            for event in (None, "order", "payment", "join", "leave"):
+            for event in (None, "order", "payment", "join", "leave", "remove"):
                 emitter.emit("documented", {"id": 7, "identity": "ada"}, event=event)
             return named <= set(browser.execute_script("return called"))
 
