@@ -12,7 +12,7 @@ from flask_redis_events.testing import read_events
 from tests.support.processes import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = [*ROOT.glob("docs/*.rst"), *ROOT.glob("examples/**/README.md"), ROOT / "README.md"]
+PAGES = [*ROOT.glob("docs/**/*.rst"), *ROOT.glob("examples/**/README.md"), ROOT / "README.md"]
 
 
 def test_no_link_needs_the_repository():
