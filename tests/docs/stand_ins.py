@@ -93,6 +93,7 @@ def names(page: str, app: flask.Flask) -> dict[str, Any]:
         "csp_nonce": "abc",
         "cards": [{"title": "one"}],
         "position": "1-0",
+        "changed": {"EURUSD": 1.1},
         "all_orders": list,
         "abort_unless_member": _accept,
         "current_user": current_user,
