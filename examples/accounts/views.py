@@ -113,4 +113,4 @@ def _enter(user: User) -> ResponseReturnValue:
     login_user(user)
     target = request.args.get("next", "")
     # Only a path of this application: `//evil.example` is the address of another one.
-    return redirect(target if re.match(r"/(\w|\Z)", target) else "/")
+    return redirect(target if re.fullmatch(r"/(\w[^\r\n]*)?", target) else "/")

@@ -47,7 +47,8 @@ def test_a_form_of_somebody_who_is_signed_out_leads_to_the_start(app: Flask):
 
 
 @pytest.mark.parametrize(
-    "target", ["//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil.example"]
+    "target",
+    ["//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil.example", "/a\r\nb: c"],
 )
 def test_the_form_leads_to_no_other_site(app: Flask, target: str):
     """`next` is a path of the application, or is not followed."""
