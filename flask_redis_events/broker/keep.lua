@@ -82,10 +82,12 @@ for channel, new in pairs(changed) do
     redis.call('HSET', state, '', new.size)
     redis.call('PEXPIREAT', state, now + ttl)
     redis.call('ZADD', states, now + ttl, name)
-    redis.call('PEXPIREAT', states, now + ttl)
   else
     redis.call('DEL', state)
     redis.call('ZREM', states, name)
   end
 end
+-- Another process may have, or have had, a longer TTL.
+local latest = redis.call('ZREVRANGE', states, 0, 0, 'WITHSCORES')[2]
+if latest then redis.call('PEXPIREAT', states, latest) end
 return first

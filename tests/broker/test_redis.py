@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flask_redis_events.broker import index, open_broker, redis
+from flask_redis_events.broker import KEEP, StateLimits, index, open_broker, redis
 from flask_redis_events.broker.redis import RedisBroker
 from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.wire import Position
@@ -16,6 +16,7 @@ from flask_redis_events.wire.sse import encode
 from tests.support.factories import channels
 from tests.support.servers import RedisServer
 from tests.support.travel import TravellingRedis
+from tests.support.waiting import wait_until
 
 Open = Callable[..., RedisBroker]
 
@@ -144,6 +145,19 @@ def test_an_evicted_clock_goes_on(broker, delete):
 
     assert before < after
     assert broker.replay(channels("a"), after=before).reason == "flushed"
+
+
+def test_a_state_expires_at_its_own_time(open_one):
+    """A process with a shorter TTL, as after a change of the setting, hides it from no pattern."""
+    long, short = open_one(), open_one(state=StateLimits(ttl=0.2))
+    long.publish("a", encode("x"), key="p", keep=KEEP)
+    short.publish("b", encode("x"), key="p", keep=KEEP)
+
+    def found(*names: str) -> list[str]:
+        return [m.channel for m in long.replay(channels(*names), state=True).messages]
+
+    wait_until(lambda: found("b") == [], 5)
+    assert found("*") == found("a") == ["a"]
 
 
 def test_a_history_that_is_made_anew_expires(broker, delete, redis_server, prefix):
