@@ -60,7 +60,7 @@ class MemoryBroker:
         # Through a proxy, so that the broker is forgotten with its last user.
         self.runs = MemoryRuns(weakref.proxy(self))
         # Guards all attributes below.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._feeds: set[MemoryFeed] = set()
         self._histories: dict[str, _History] = {}
         self._states = MemoryStates(state)
@@ -113,10 +113,10 @@ class MemoryBroker:
         given = [Outgoing(*one) for one in messages]
         with self._lock:
             self._states.check(given)
-        return [
-            self.publish(channel, frame, persist=persist, key=key, keep=keep)
-            for channel, frame, key, keep in given
-        ]
+            return [
+                self.publish(channel, frame, persist=persist, key=key, keep=keep)
+                for channel, frame, key, keep in given
+            ]
 
     def publish_foreign(self, channel: str, payload: bytes) -> None:
         """Publish a payload without an envelope, as another program does with PUBLISH."""
