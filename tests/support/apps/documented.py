@@ -40,7 +40,8 @@ PAGE = """<!doctype html><body>{{ events.importmap() }}
   const called = [], failed = [];
   addEventListener("error", (event) => failed.push(event.message));
   addEventListener("unhandledrejection", (event) => failed.push(String(event.reason)));
-  const names = "show showAll updateOrders updatePayments loadOrders hide clear done token renewToken";
+  const names = "show showAll updateOrders updatePayments loadOrders hide clear done token" +
+    " renewToken";
   for (const name of names.split(" ")) window[name] = () => called.push(name);
   const id = 7, question = "Why?", text = document.createElement("p");
 </script>
