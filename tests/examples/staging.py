@@ -37,6 +37,8 @@ def sign_up(page: webdriver.Chrome, url: str, name: str) -> None:
     page.get(url)
     page.find_element(By.LINK_TEXT, "Sign up").click()
     fill_in(page, name)
+    # The driver does not wait for the page to which a key leads.
+    wait_until(lambda: page.find_elements(By.CLASS_NAME, "user"), 30)
 
 
 def fill_in(page: webdriver.Chrome, name: str, password: str = PASSWORD) -> None:

@@ -196,10 +196,11 @@ def test_a_phone_shows_everything(run: Run, browse: Browse, dark: bool):
     server, ada = run("notifications"), browse()
     emulate(ada, phone=True, dark=dark)
     sign_up(ada, server.url, "a" * 24)
+    wait_live(ada)
     assert overflow(ada) == 0
     ada.find_element(By.NAME, "to").send_keys("a" * 24)
     ada.find_element(By.NAME, "text").send_keys("w" * 200, "\n")
-    wait_until(lambda: len(texts(ada)) == 1, 20)
+    wait_until(lambda: len(texts(ada)) == 1, 40)
 
     assert overflow(ada) == 0
     background = "return getComputedStyle(document.documentElement).backgroundColor"
