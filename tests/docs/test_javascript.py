@@ -40,7 +40,7 @@ def test_the_javascript_of_the_pages_runs(
         # A closed tab keeps no connection; a page that was left may, in the back/forward cache.
         [first] = browser.window_handles
         browser.switch_to.new_window("tab")
-        browser.get(f"{url}/page/{block.page}/{block.line}")
+        browser.get(f"{url}/page/{block.line}/{block.page}")
         known = browser.execute_script("return names.split(' ')")
         named = {name for name in known if re.search(rf"\b{name}\(|: {name}\b", block.text)}
 

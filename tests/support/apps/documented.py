@@ -15,12 +15,13 @@ def create_app() -> Flask:
     app.config.from_prefixed_env("TEST")
     events.init_app(app)
 
-    @app.get("/page/<page>/<int:line>")
-    def page(page: str, line: int) -> str:
+    @app.get("/page/<int:line>/<path:page>")
+    def page(line: int, page: str) -> str:
         """A page whose script is the block at this line."""
         [text] = [block.text for block in blocks(page) if block.line == line]
         return render_template_string(PAGE, text=text.replace("https://events.shop.example", ""))
 
+    @app.route("/stream", defaults={"name": ""})
     @app.route("/stream/<path:name>", methods=["GET", "POST"])
     @events.stream("documented")
     def stream(name: str) -> None:
