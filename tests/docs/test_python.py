@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -104,8 +105,9 @@ def test_gunicorn_takes_the_configurations(block: Block, tmp_path: Path):
     (tmp_path / "gunicorn.conf.py").write_text(text)
     command = [sys.executable, "-m", "gunicorn", "--check-config"]
     done = subprocess.run(
-        [*command, "--pythonpath", str(ROOT), "tests.support.apps.trivial:create_app()"],
+        [*command, "tests.support.apps.trivial:create_app()"],
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=30,
