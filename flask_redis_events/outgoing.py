@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypedDict, cast
 
 from .broker import KEEP, Outgoing
-from .channels import check_name, written
+from .channels import LONGEST, check_name, written
 from .exceptions import FieldError
 from .settings import Settings
 from .wire import ServerSentEvent
@@ -86,12 +86,16 @@ def entry(given: object) -> tuple[str, Any, EventOptions]:
 
 
 def _key(key: str | None) -> str | None:
-    if key is None or (isinstance(key, str) and _KEY.fullmatch(key)):
-        return key
-    raise FieldError(
-        "key must be a str that is not empty, without line ends, NUL and lone surrogates,"
-        f" not {key!r}."
-    )
+    if key is None:
+        return None
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise FieldError(
+            "key must be a str that is not empty, without line ends, NUL and lone surrogates,"
+            f" not {key!r}."
+        )
+    if (size := len(key.encode())) > LONGEST:
+        raise FieldError(f"A key has {LONGEST} bytes at most; {key[:40]!r}… has {size}.")
+    return key
 
 
 def _keep(keep: str | None, key: str | None, *, persist: bool) -> str:

@@ -333,6 +333,25 @@ def test_a_transaction_of_two_phases(emitter, postgres_engine, prepare):
 # --- failures ---------------------------------------------------------------------------------
 
 
+def test_a_full_state_refuses_its_own_event_only(redis_server, prefix, engine, caplog):
+    """The other events of the transaction leave, in order and once."""
+    emitter = Emitter(redis_server.url, prefix=prefix, state_keys=1)
+    kept: Any = {"keep": "latest"}
+    with orm.Session(engine) as session, caplog.at_level(logging.ERROR, "flask_redis_events"):
+        emitter.emit_on_commit(session, "cards", 1)
+        emitter.emit_on_commit(session, "cards", 2, key="a", **kept)
+        emitter.emit_on_commit(session, "cards", 3, key="b", **kept)
+        emitter.emit_on_commit(session, "other", 4)
+        emitter.emit_on_commit(session, "cards", 5)
+        session.commit()
+
+    assert sent(emitter) == [1, 2, 5]
+    assert [one.data for one in emitter.history("other")] == [4]
+    assert emitter.metrics["emit_failed"] == 1
+    assert "1 events for cards were not emitted" in caplog.text
+    emitter.close()
+
+
 def test_a_failed_emit_leaves_the_commit_alone(own_redis_server, engine, monkeypatch, caplog):
     """The row is there; the failure is logged, counted and signalled, by both kinds of emitter."""
     monkeypatch.setattr(commands, "PATIENCE", 0.3)

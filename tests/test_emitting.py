@@ -374,6 +374,7 @@ def test_every_way_to_emit_may_keep(redis_server, prefix):
         ({"keep": "latest", "key": 7}, "key must be a str"),
         ({"keep": "latest", "key": "a\nb"}, "key must be a str"),
         ({"key": "\ud800"}, "key must be a str .* lone surrogates, not '.ud800'"),
+        ({"key": "é" * 513}, "A key has 1024 bytes at most; 'éé.*'… has 1026"),
         ({"keep": "latest", "key": "p", "persist": False}, "needs persist=True"),
     ],
     ids=lambda value: str(value)[:40],

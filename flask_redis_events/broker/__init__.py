@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from ..settings import Settings
 from .base import Broker, Outgoing
+from .calls import in_calls
 from .limits import KEEP, LIMITS, REMOVE, StateLimits
 from .memory import MemoryBroker
 from .redis import RedisBroker
 
-__all__ = ["KEEP", "REMOVE", "Broker", "Outgoing", "StateLimits", "open_broker"]
+__all__ = ["KEEP", "REMOVE", "Broker", "Outgoing", "StateLimits", "in_calls", "open_broker"]
 
 
 def open_broker(

@@ -111,7 +111,7 @@ def _with_backlog(hub: Hub, snapshot: Snapshot) -> Beginning:
     return Beginning(first.before, snapshot.clock, parts(snapshot.messages))
 
 
-def _without_state(
+def _of_unknown_run(
     hub: Hub, after: Position | None, snapshot: Snapshot, reason: str | None
 ) -> Beginning:
     """Begin with a run that has not begun, or with what Redis has not evicted of one that has."""
@@ -171,7 +171,7 @@ def _with_all(
         snapshot = hub.replays.after(subscription, channels, after or BEGINNING)
         log = hub.broker.runs.look(channel.name)
         if log.started is None:
-            return _without_state(hub, after, snapshot, reason)
+            return _of_unknown_run(hub, after, snapshot, reason)
     if after is not None:
         snapshot = hub.replays.after(subscription, channels, after)
         reason = snapshot.reason
