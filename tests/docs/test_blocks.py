@@ -34,6 +34,7 @@ ELSEWHERE = {
     ("clients.rst", "data-init="): "tests/interop/test_hypermedia.py",
     ("contributing.rst", "python -m tox"): ".ci/run",
     ("deploying.rst", "ACL SETUSER"): "tests/broker/test_rights.py",
+    ("examples.rst", "flask_redis_events examples"): "tests/e2e/test_launcher.py",
     ("deploying.rst", "maxmemory 1gb"): "tests/docs/test_console.py",
     ("performance.rst", "-m tests.benchmarks"): "tests/benchmarks",
     ("quickstart.rst", "pip install ."): "tests/docs/test_tutorial.py",
