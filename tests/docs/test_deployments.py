@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,9 +17,11 @@ import pytest
 
 from flask_redis_events import Emitter
 from tests.docs.blocks import DOCS
+from tests.support.processes import ROOT, Process
 from tests.support.proxies import NGINX_FILES, PROXIES, Proxy, which
 from tests.support.servers import Gunicorn, RedisServer
 from tests.support.sse_client import SSEClient
+from tests.support.waiting import wait_until
 
 HOWTO = DOCS / "howto"
 
@@ -84,6 +89,39 @@ def test_systemd_takes_the_units(tmp_path: Path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_systemd_hands_its_socket_to_gunicorn(redis_server: RedisServer, tmp_path: Path):
+    """The service's command takes the socket that is there already, and tells when it is ready."""
+    text = (HOWTO / "systemd" / "shop.service").read_text("utf-8")
+    [command] = re.findall(r"ExecStart=\S+/gunicorn (.*) app:app", text)
+    path, notified = tmp_path / "gunicorn.sock", socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notified.bind(str(tmp_path / "notify"))
+    notified.settimeout(20)
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "NOTIFY_SOCKET": str(tmp_path / "notify"),
+        "TEST_REDIS_EVENTS_URL": redis_server.url,
+    }
+    passed_on = [word for name in env for word in ("-E", name)]
+    gunicorn = [str(Path(sys.executable).parent / "gunicorn"), *command.split()]
+    app = "tests.support.apps.documented:create_app()"
+    listen = [program("systemd-socket-activate"), "--listen", str(path), *passed_on]
+    process = Process([*listen, *gunicorn, app], tmp_path / "log", env)
+    process.start()
+    try:
+        wait_until(path.exists)
+        with socket.socket(socket.AF_UNIX) as client, notified:
+            client.connect(str(path))
+            client.sendall(b"GET /stream/orders HTTP/1.0\r\nHost: shop\r\n\r\n")
+            client.settimeout(20)
+            received = b""
+            while b"event: ready" not in received:
+                received += client.recv(4096) or pytest.fail(process.log)
+            assert b"READY=1" in notified.recv(1024)
+    finally:
+        process.end(signal.SIGTERM)
 
 
 def test_the_dockerfile_starts_gunicorn_itself():
