@@ -247,7 +247,8 @@ class Audit:
             lasting=self.world.lasting,
         )
         if not self.world.lasting:
-            fate.lags = worst(lag for page in self.every_page for lag in page.lags(ledger))
+            by_id = {emission.id: emission for emission in ledger.truth}
+            fate.lags = worst(lag for page in self.every_page for lag in page.lags(by_id))
         return ledger, fate
 
     def count(self, ledger: Ledger, fate: Fate, faults: Counter[str]) -> Outcome:

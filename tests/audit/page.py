@@ -6,7 +6,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -126,18 +126,16 @@ class Page(EventSource):
     def received(self) -> list[Kept]:
         return received(self.events)
 
-    def lags(self, ledger: Ledger) -> Iterator[tuple[float, float]]:
+    def lags(self, emissions: Mapping[Position, Emission]) -> Iterator[tuple[float, float]]:
         """Yield when a message came late although the stream was open, and by how many seconds."""
-        ended = {emission.id: (emission.began, emission.ended) for emission in ledger.truth}
         opened = math.inf
         for at, event in self._timed():
             if event.event == "ready":
                 opened = at
             id = Position.parse(event.last_event_id)
-            if event.event == "message" and id in ended and ended[id][0] > opened:
-                lag = at - ended[id][1]
-                if lag > LATE_BY:
-                    yield at, lag
+            emission = emissions.get(id) if id and event.event == "message" else None
+            if emission and emission.began > opened and at - emission.ended > LATE_BY:
+                yield at, at - emission.ended
 
     def wanted(self, ledger: Ledger, fate: Fate) -> list[Emission]:
         """Return the messages that must have come to the page; up to its cursor if it left."""
