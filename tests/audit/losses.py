@@ -20,6 +20,11 @@ from .scene import HEARTBEAT, Scene
 from .stores import Pair, Watched
 
 
+#: What clients may be told of if Redis is emptied.  A worker cannot tell it from a failover if ids
+#: begin anew in the very millisecond of its position.
+EMPTIED = ("flushed", "rolled back", "forked")
+
+
 def evict_histories(scene: Scene) -> None:
     """the histories of some channels evicted"""
     with scene.client() as client:
@@ -70,14 +75,14 @@ def evict_under_pressure(scene: Scene) -> None:
 def flush(scene: Scene) -> None:
     """FLUSHALL"""
     _let_the_clock_catch_up(scene)
-    with scene.losing("flushed", "rolled back"), scene.client() as client:
+    with scene.losing(*EMPTIED), scene.client() as client:
         client.flushall()
 
 
 def restart_empty(scene: Scene) -> None:
     """Redis killed with `kill -9`, and restarted without its data"""
     _let_the_clock_catch_up(scene)
-    with scene.losing("flushed", "rolled back"):
+    with scene.losing(*EMPTIED):
         _pair(scene).restart_empty()
 
 
