@@ -19,7 +19,6 @@ from .fate import Excuse
 from .scene import HEARTBEAT, Scene
 from .stores import Pair, Watched
 
-
 #: What clients may be told of if Redis is emptied.  A worker cannot tell it from a failover if ids
 #: begin anew in the very millisecond of its position.
 EMPTIED = ("flushed", "rolled back", "forked")

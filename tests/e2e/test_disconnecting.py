@@ -166,6 +166,7 @@ def test_for_good_outlives_a_failover(start: Start, own_redis_server: RedisServe
         assert app.request("POST", "/emit/news", "after")[0] == 200
         for client in others:
             wait_until(lambda client=client: client.data == ["after"], 15)  # type: ignore[misc]
-            assert client.connections == 1
+            # The new master may have lost a request for them, too, so they may be asked again.
+            assert client.connections <= 2
             client.close()
         assert all("after" not in client.data for client in gone)

@@ -22,7 +22,7 @@ from .conftest import App, Start
 
 APP = "tests.support.apps.people:create_app()"
 #: A lease, and what it takes to be noticed and told.
-LEASE = 15 + 8 + 5
+LEASE = 15 + 8 + 25
 
 
 def present(app: App, room: str = "a") -> Any:
@@ -101,6 +101,11 @@ class Crowd:
     def is_seen(self, app: App) -> bool:
         return self.are_seen(app, self)
 
+    def shown(self, app: App) -> str:
+        seen = {room: present(app, room) for room in "ab"}
+        tries = [(source.connections, source.status) for source in self.sources]
+        return f"{seen}, not {self.truth}; connections: {tries}"
+
     @staticmethod
     def are_seen(app: App, *crowds: Crowd) -> bool:
         """Say whether these clients are there, and nobody else."""
@@ -146,7 +151,7 @@ def test_presence_survives_every_fault(start: Start, own_redis_server):
     ]
     for fault in faults:
         fault()
-        wait_until(lambda: crowd.is_seen(app), LEASE)
+        wait_until(lambda: crowd.is_seen(app), LEASE, lambda: crowd.shown(app))
     crowd.close()
     wait_until(lambda: present(app, "a") == present(app, "b") == {}, LEASE)
 
