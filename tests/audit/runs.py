@@ -147,7 +147,8 @@ def _waits(play: Play, saw: Sequence[Saw], fate: Fate) -> bool:
 
 def _is_forgotten(play: Play, page: Sequence[int], fate: Fate) -> bool:
     """Say whether a page shows nothing because Redis has lost the run, or it never began."""
-    forgotten = not fate.lasting or play.state == "unknown"
+    # Its producer may have been killed before.
+    forgotten = not fate.lasting or play.state == "unknown" or not play.sent
     return forgotten and play.status == "pending" and not page
 
 

@@ -94,6 +94,8 @@ def test_a_run_may_be_forgotten():
 
     assert counts(killed("pending"), LOSING, *viewers) == {**told, "waiting": 1}
     assert counts(killed("pending"), LASTING, seen()) == {"stopped": 1}
+    # This one never began.
+    assert counts(Play("run-1"), LASTING, seen()) == {"waiting": 1}
     assert counts(killed("pending"), LOSING, seen(0, 1)) == {"stopped": 1}
 
 
