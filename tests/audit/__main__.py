@@ -82,7 +82,7 @@ def table(outcome: Outcome) -> str:
                 (f"resets that could not be avoided: {reason}", count)
                 for reason, count in sorted(verdict.excused.items())
             ),
-            ("viewers of runs that Redis had lost before they came", verdict.waiting),
+            ("viewers of runs that had not begun, or that Redis had lost before", verdict.waiting),
             ("published again, as a failover lost the first", len(ledger.again)),
             ("forged data", verdict.forged),
         ],

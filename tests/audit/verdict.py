@@ -60,7 +60,7 @@ class Verdict:
     stopped: int = 0
     #: Streams of a run that ended as something else than the run.
     wrong_ends: int = 0
-    #: Viewers of a run that Redis had lost before they came: to them it has not begun.
+    #: Viewers of a run that has not begun, or that Redis had lost before they came.
     waiting: int = 0
     details: list[str] = field(default_factory=list)
     stories: list[str] = field(default_factory=list)
