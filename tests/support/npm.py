@@ -51,5 +51,8 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "node_modules").exists():
             names = [f"{name}@{version}" for name, version in PACKAGES.items()]
-            run(npm, *INSTALL, "--no-save", "--prefix", folder, *names, cwd=folder)
+            # What makes it the project's folder.  With `--prefix`, npm would not read the settings
+            # of the machine, such as the certificates of its proxy.
+            (folder / "package.json").write_text("{}")
+            run(npm, *INSTALL, *names, cwd=folder)
     return folder / "node_modules"
