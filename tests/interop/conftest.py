@@ -36,7 +36,7 @@ FILES = {
     "htmx-ext-sse/dist/sse.min.js": "htmx-ext-sse.min.js",
     "htmx-4/dist/htmx.min.js": "htmx-4.min.js",
     "htmx-4/dist/ext/hx-sse.min.js": "hx-sse.min.js",
-    "@hotwired/turbo/dist/turbo.es2017-umd.js": "turbo.js",
+    "@hotwired/turbo/dist/turbo.es2017-umd.js": "turbo-umd.js",
 }
 
 

@@ -71,7 +71,7 @@ PAGES = {
   hx-swap="innerHTML"></p>
 <form><button type="reset" id="form"></button></form>
 </main>""",
-    "turbo": """<script src="/static/turbo.js"></script>
+    "turbo": """<script src="/static/turbo-umd.js"></script>
 <turbo-stream-source {{ events.turbo("stream", since=position) }}></turbo-stream-source>
 <ul id="cards">{{ cards }}</ul>
 <form><button type="reset" id="form"></button></form>""",
