@@ -21,7 +21,7 @@ from tests.support.waiting import wait_until
 from .conftest import App, Start
 
 APP = "tests.support.apps.people:create_app()"
-#: A lease, and what it takes to be noticed and told.
+#: A lease, and what it takes to be noticed and told, on a busy machine.
 LEASE = 15 + 8 + 25
 
 
