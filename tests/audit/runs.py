@@ -83,13 +83,15 @@ def _judge(
         told += [n for n in missed if n > max(page, default=-1) and n not in told]
     silent = sorted(set(missed) - set(told))
     unseen = [n for n in silent if n not in shown and _may_be_unseen(play.sent.get(n, 0.0), fate)]
+    # The failover may have lost what was written first and shown, so that it was written again.
+    again = [n for part in _parts(saw) for n, m in pairwise(sorted(part)) if n == m]
     # Of a run that Redis has lost, nobody may have had a number.
     gone = play.state == "lost" and not fate.lasting and play.sent.keys() - {*page}
     true = set(resets) if told or gone else set()
     excused = {r for r in resets if r not in true and _excused(saw, r, fate)}
     found: dict[str, Sequence[object]] = {
         "lost": [n for n in silent if n not in unseen],
-        "repeated": [n for part in _parts(saw) for n, m in pairwise(sorted(part)) if n == m],
+        "repeated": [n for n in again if not _may_be_unseen(play.sent.get(n, 0.0), fate)],
         "out_of_order": [n for part in _parts(saw) for m, n in pairwise(part) if n < m],
         "strangers": sorted(shown - set(play.sent)),
         "false_resets": [saw[r] for r in resets if r not in true and r not in excused],
@@ -127,6 +129,7 @@ def _parts(saw: Sequence[Saw]) -> Iterator[list[int]]:
 
 
 def _may_be_unseen(sent: float, fate: Fate) -> bool:
+    """Say whether a failover may have lost what was written then."""
     return overlaps((sent, sent + WRITTEN), fate.failovers)
 
 

@@ -60,6 +60,9 @@ ALL = (0, 1, 2, 3, "finished")
         (LASTING, (0, 1, 3, "finished"), {"lost": 1}),
         (LASTING, (0, 1, 2, "finished"), {"lost": 1}),
         (LASTING, (0, 1, 1, 2, 3, "finished"), {"repeated": 1}),
+        # What a failover lost after it was shown is written again.
+        (Fate(lasting=False, failovers=[(11.5, 15)]), (0, 1, 1, 2, 3, "finished"), {}),
+        (Fate(lasting=False, failovers=[(12.5, 15)]), (0, 1, 1, 2, 3, "finished"), {"repeated": 1}),
         (LASTING, (0, 2, 1, 3, "finished"), {"out_of_order": 1}),
         (LASTING, (*ALL[:4], 9, "finished"), {"strangers": 1}),
         (LASTING, ALL[:4], {"stopped": 1}),
