@@ -124,7 +124,7 @@ class Crowd:
 def test_presence_survives_every_fault(start: Start, own_redis_server):
     """Within a lease after each fault, `present` says what is true."""
     app = start(app=APP, workers=2, redis=own_redis_server)
-    crowd = Crowd(app, 60)
+    crowd = Crowd(app, 200)
     wait_until(lambda: crowd.is_seen(app), 20)
 
     def kill_worker() -> None:
