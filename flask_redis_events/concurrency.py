@@ -18,8 +18,9 @@ from typing import Any
 
 from .exceptions import SetupError
 
-#: Not the one of `random`'s functions, which an application may have seeded for itself.
-_random = random.Random()
+#: Not the one of `random`'s functions, which an application may have seeded for itself; and one
+#: without a state, which forked workers would have in common.
+_random = random.SystemRandom()
 #: Seconds for which work that others wait for may go on: one turn.
 TURN = 0.001
 

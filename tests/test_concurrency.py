@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import time
@@ -475,3 +476,19 @@ def test_no_deadline_never_passes(clock):
     clock.now += 1e9
 
     assert (deadline.left, deadline.passed) == (None, False)
+
+
+def test_forked_workers_do_not_wait_alike():
+    """With `--preload`, the workers are copies of a process that has imported the package."""
+    forking = (
+        "import os\n"
+        "from flask_redis_events.concurrency import jitter\n"
+        "for _ in range(2):\n"
+        "    if not os.fork():\n"
+        "        print(jitter(1.0), flush=True)\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", forking], capture_output=True, text=True)
+
+    assert len(set(done.stdout.split())) == 2, done.stderr

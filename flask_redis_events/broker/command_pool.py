@@ -19,7 +19,7 @@ CONNECTIONS = 16
 
 
 class CommandPool:
-    """Lends connections that `connect` makes; a call waits `patience` seconds for one at most."""
+    """Lends connections, which `make` makes; a call waits `patience` seconds for one at most."""
 
     def __init__(self, make: Callable[[], Any], patience: float) -> None:
         self._make = make
