@@ -121,9 +121,9 @@ class Crowd:
 
 
 @pytest.mark.timeout(240)
-def test_presence_survives_every_fault(start: Start, own_redis_server):
+def test_presence_survives_every_fault(start: Start, travelling_redis):
     """Within a lease after each fault, `present` says what is true."""
-    app = start(app=APP, workers=2, redis=own_redis_server)
+    app = start(app=APP, workers=2, redis=travelling_redis)
     crowd = Crowd(app, 200)
     wait_until(lambda: crowd.is_seen(app), 20)
 
@@ -137,20 +137,38 @@ def test_presence_survives_every_fault(start: Start, own_redis_server):
         os.kill(pid, signal.SIGCONT)
 
     def freeze_redis() -> None:
-        own_redis_server.pause()
+        travelling_redis.pause()
         time.sleep(2)
-        own_redis_server.resume()
+        travelling_redis.resume()
 
+    def evict() -> None:
+        for key in client.scan_iter("*"):
+            client.delete(key)
+
+    def cut_clients() -> None:
+        for source in crowd.sources[::3]:
+            source.drop()
+
+    client = travelling_redis.client()
     faults = [
         kill_worker,
+        lambda: os.kill(app.server.worker_pids()[0], signal.SIGTERM),
+        cut_clients,
+        lambda: client.client_kill_filter(_type="pubsub"),
+        lambda: client.client_kill_filter(_type="normal", skipme=True),
+        evict,
+        lambda: travelling_redis.travel(4),
+        lambda: travelling_redis.travel(-4),
         app.server.reload,
-        own_redis_server.restart,
-        lambda: own_redis_server.client().flushall(),
+        travelling_redis.restart,
+        client.flushall,
         freeze_redis,
         freeze_worker,
     ]
     for fault in faults:
         fault()
+        # Until it has had its effects; before, all may still look right.
+        time.sleep(1)
         wait_until(lambda: crowd.is_seen(app), LEASE, lambda: crowd.shown(app))
     crowd.close()
     wait_until(lambda: present(app, "a") == present(app, "b") == {}, LEASE)
