@@ -16,6 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 
+from tests.support.browsers import texts
 from tests.support.demo import Demo, running
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
@@ -36,7 +37,7 @@ def script(page: WebDriver, expression: str) -> Any:
 
 
 def text(page: WebDriver, selector: str) -> str:
-    return page.find_element(By.CSS_SELECTOR, selector).text
+    return texts(page, selector)[0]
 
 
 def errors(page: Chrome) -> list[str]:

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from selenium.webdriver.common.by import By
 
 from flask_redis_events import Emitter
 from flask_redis_events.testing import read_events
 from tests.browser.conftest import Browse, browse
 from tests.docs.blocks import DOCS
+from tests.support.browsers import texts
 from tests.support.servers import Gunicorn, RedisServer
 from tests.support.waiting import wait_until
 
@@ -227,10 +227,10 @@ def test_the_client_side(redis_server: RedisServer, prefix: str, browse: Browse)
         page.get(server.url)
 
         def shown() -> list[str]:
-            return [item.text for item in page.find_elements(By.TAG_NAME, "li")]
+            return texts(page, "li")
 
         wait_until(lambda: "ready" in shown(), 20)
-        wait_until(lambda: page.find_element(By.TAG_NAME, "output").text == "live", 20)
+        wait_until(lambda: texts(page, "output") == ["live"], 20)
         with closing(Emitter(redis_server.url, prefix=prefix)) as emitter:
             emitter.emit("user:123:notifications", {"title": "hello"})
             emitter.emit("orders", {"item": "book"})

@@ -13,6 +13,7 @@ from selenium.webdriver.common.by import By
 from tests.browser.conftest import Browse, browse
 from tests.docs.blocks import blocks
 from tests.docs.walk import Walk
+from tests.support.browsers import texts
 from tests.support.processes import ROOT
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
@@ -62,7 +63,7 @@ class Reader:
 
 
 def orders(page: WebDriver) -> list[str]:
-    return [item.text for item in page.find_elements(By.TAG_NAME, "li")]
+    return texts(page, "li")
 
 
 def order(page: WebDriver, item: str) -> None:
@@ -75,7 +76,7 @@ def order(page: WebDriver, item: str) -> None:
 def state(page: WebDriver) -> tuple[str, str | None]:
     """Return what the page says of the job."""
     bar = page.find_element(By.TAG_NAME, "progress")
-    return page.find_element(By.TAG_NAME, "output").text, bar.get_attribute("value")
+    return texts(page, "output")[0], bar.get_attribute("value")
 
 
 def log_in(page: WebDriver, url: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from flask_redis_events import Emitter, Position
+from flask_redis_events.wire.sse import Event
 from tests.support.servers import RedisServer
 from tests.support.sse_client import EventSource, SSEClient
 from tests.support.waiting import wait_until
@@ -81,6 +82,10 @@ def data_of(client: SSEClient | EventSource) -> list[Any]:
     return [json.loads(event.data) for event in list(client.events) if event.event == "message"]
 
 
+def is_beyond_the_state(events: list[Event]) -> bool:
+    return sum(event.event == "message" for event in events) > len(KEYS)
+
+
 def read_to(client: SSEClient, last: Any) -> list[Any]:
     client.until(lambda e: e.event == "message" and json.loads(e.data) == last, 30)
     return data_of(client)
@@ -118,12 +123,15 @@ def test_workers_that_are_killed(start: Start, redis_server: RedisServer, prefix
                 opened.enter_context(EventSource(app.url + PATHS[number % len(PATHS)]))
                 for number in range(20)
             ]
+            for client in clients:
+                client.wait_for(is_beyond_the_state, 20)
             for _ in range(4):
-                for client in clients:
-                    client.wait_for(lambda events: len(events) > len(KEYS), 20)
                 app.server.kill_worker(app.server.worker_pids()[0])
                 clients.append(opened.enter_context(EventSource(app.url + "/plain")))
                 time.sleep(1)
+                # Of what comes after the state, the last event is one; it has no key.
+                for client in clients:
+                    client.wait_for(is_beyond_the_state, 20)
         last = storming.log[-1][2]
         for client in clients:
             wait_until(lambda client=client: last in data_of(client)[-3:], 30)  # type: ignore[misc]

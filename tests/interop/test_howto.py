@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from selenium.webdriver.common.by import By
 
 from flask_redis_events import Emitter
 from tests.browser.conftest import Browse
 from tests.docs.blocks import blocks
 from tests.docs.walk import Walk
+from tests.support.browsers import texts
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
 
@@ -44,7 +44,7 @@ def test_each_page_has_the_item(walk: Walk, own_redis_server: RedisServer, brows
         page.get(f"{walk.gunicorn}/{library}")
 
     def shown() -> list[list[str]]:
-        return [[item.text for item in page.find_elements(By.TAG_NAME, "li")] for page in pages]
+        return [texts(page, "li") for page in pages]
 
     assert shown() == [["<book>"]] * 3
     walk.follow(create)

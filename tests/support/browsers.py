@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service as ChromeService
+from selenium.webdriver.remote.webdriver import WebDriver
 
 Browse = Callable[[], webdriver.Chrome]
 
@@ -34,6 +35,18 @@ def open_chromium() -> webdriver.Chrome:
     for argument in ARGUMENTS:
         options.add_argument(f"--{argument}")
     return webdriver.Chrome(options=options, service=ChromeService(chromedriver))
+
+
+def texts(page: WebDriver, selector: str) -> list[str]:
+    """Return the rendered texts of the elements that match, all of one moment.
+
+    An element that selenium has found may be replaced before its text is asked for.
+    """
+    script = (
+        "return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText.trim())"
+    )
+    found: list[str] = page.execute_script(script, selector)
+    return found
 
 
 @pytest.fixture

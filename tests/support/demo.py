@@ -83,8 +83,10 @@ class Demo:
         return next(child for child in children if name in " ".join(child.cmdline()))
 
     def workers(self) -> list[int]:
-        """Return the process ids of gunicorn's workers."""
-        return [worker.pid for worker in self.child("gunicorn").children()]
+        """Return the process ids of gunicorn's two workers, once both run."""
+        parent = self.child("gunicorn")
+        wait_until(lambda: len(parent.children()) == 2, 20)
+        return [worker.pid for worker in parent.children()]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from examples.accounts import User
 from examples.chat import messages
 from tests.examples.conftest import MakeApp
 from tests.examples.staging import emulate, errors, overflow, sign_up, state, wait_live
-from tests.support.browsers import Browse
+from tests.support.browsers import Browse, texts
 from tests.support.servers import Gunicorn, RedisServer
 from tests.support.waiting import wait_until
 
@@ -40,14 +40,12 @@ def room(run: Run, browse: Browse) -> Room:
     return Room(server, ada, bob)
 
 
-def texts(page: webdriver.Chrome) -> list[str]:
-    script = "return [...document.querySelectorAll('#messages p')].map((one) => one.textContent)"
-    found: list[str] = page.execute_script(script)
-    return found
+def messages_of(page: webdriver.Chrome) -> list[str]:
+    return texts(page, "#messages p")
 
 
-def wait_texts(page: webdriver.Chrome, expected: list[str]) -> None:
-    wait_until(lambda: texts(page) == expected, 40, lambda: str(texts(page)))
+def wait_messages(page: webdriver.Chrome, expected: list[str]) -> None:
+    wait_until(lambda: messages_of(page) == expected, 40, lambda: str(messages_of(page)))
 
 
 def members(page: webdriver.Chrome) -> list[str]:
@@ -57,7 +55,8 @@ def members(page: webdriver.Chrome) -> list[str]:
 
 
 def status(page: webdriver.Chrome) -> str:
-    return page.find_element(By.ID, "status").text
+    [text] = texts(page, "#status")
+    return text
 
 
 def type_one(field: WebElement) -> bool:
@@ -80,9 +79,9 @@ def test_what_one_says_appears_for_the_other(room: Room):
 
     expected = ["<b>hello</b> & welcome", "hi", "how are you?"]
     for page in (room.ada, room.bob):
-        wait_texts(page, expected)
+        wait_messages(page, expected)
         page.refresh()
-        assert texts(page) == expected
+        assert messages_of(page) == expected
         wait_live(page)
     own = room.ada.find_elements(By.CSS_SELECTOR, ".own p")
     assert [message.text for message in own] == [expected[0], expected[2]]
@@ -96,7 +95,7 @@ def test_typing_appears_and_goes(room: Room):
     field.send_keys("hel")
     wait_until(lambda: status(room.bob) == "ada is typing …", 20)
     say(room.ada, "lo")
-    wait_until(lambda: texts(room.bob) == ["hello"], 20)
+    wait_until(lambda: messages_of(room.bob) == ["hello"], 20)
     assert "typing" not in status(room.bob)
     # Another worker may think that it has just told of her typing, so she goes on.
     wait_until(lambda: type_one(field) and "typing" in status(room.bob), 20)
@@ -132,7 +131,7 @@ def test_nothing_is_lost_or_repeated_when_workers_are_killed(room: Room):
         say(room.ada, f"message {number}")
 
     for page in (room.ada, room.bob):
-        wait_texts(page, ["message 0", "message 1", "message 2"])
+        wait_messages(page, ["message 0", "message 1", "message 2"])
         wait_live(page)
         assert members(page) == ["ada", "bob"]
 
@@ -153,10 +152,10 @@ def test_the_page_shows_the_database_after_a_loss(
         messages.say("lobby", user, "missed")
 
     own_redis_server.client().flushall()
-    wait_texts(ada, ["heard", "missed"])
+    wait_messages(ada, ["heard", "missed"])
     say(ada, "heard again")
 
-    wait_texts(ada, ["heard", "missed", "heard again"])
+    wait_messages(ada, ["heard", "missed", "heard again"])
     wait_until(lambda: members(ada) == ["ada"], 40)
 
 
@@ -169,20 +168,20 @@ def test_older_messages_come_on_scrolling(room: Room):
         room.ada.execute_async_script(script, path, f"message {number}")
     expected = [f"message {number}" for number in range(70)]
     room.bob.refresh()
-    assert texts(room.bob) == expected[40:]
+    assert messages_of(room.bob) == expected[40:]
     newest = room.bob.find_elements(By.CSS_SELECTOR, "#messages li")[-1]
     in_view = "const { top } = arguments[0].getBoundingClientRect(); return top < innerHeight"
     assert room.bob.execute_script(in_view, newest)
 
     for first in (10, 0):
         room.bob.execute_script("document.getElementById('log').scrollTop = 0")
-        wait_texts(room.bob, expected[first:])
+        wait_messages(room.bob, expected[first:])
         # The message that was at the top is still in view, and not pushed out of it.
         assert room.bob.execute_script("return document.getElementById('log').scrollTop") > 0
 
     assert not room.bob.find_element(By.ID, "older").is_displayed()
     say(room.ada, "one more")
-    wait_until(lambda: texts(room.bob)[-1] == "one more", 20)
+    wait_until(lambda: messages_of(room.bob)[-1] == "one more", 20)
 
 
 def test_signing_out_ends_all_tabs(room: Room):
@@ -219,7 +218,7 @@ def test_a_page_without_a_stream_says_so(run: Run, browse: Browse):
 
     say(ada, "hello")
 
-    assert texts(ada) == ["hello"]
+    assert messages_of(ada) == ["hello"]
     assert ada.find_element(By.ID, "connection").text == "Reconnecting"
 
 
@@ -233,7 +232,7 @@ def test_a_phone_shows_everything(run: Run, browse: Browse, dark: bool):
         ada.get(f"{server.url}/rooms/{room}")
         say(ada, "w" * 200)
 
-    wait_until(lambda: len(texts(ada)) == 1, 20)
+    wait_until(lambda: len(messages_of(ada)) == 1, 20)
     wait_live(ada)
     assert state(ada) == "live"
     assert overflow(ada) == 0

@@ -9,7 +9,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from tests.examples.staging import emulate, errors, overflow, wait_live
-from tests.support.browsers import Browse
+from tests.support.browsers import Browse, texts
 from tests.support.processes import Process
 from tests.support.servers import Gunicorn
 from tests.support.waiting import wait_until
@@ -48,7 +48,7 @@ def percent(page: Chrome) -> int:
 
 
 def text(page: Chrome) -> str:
-    return page.find_element(By.CSS_SELECTOR, ".job .text").text
+    return texts(page, ".job .text")[0]
 
 
 def test_one_starts_and_the_other_cancels(server: Gunicorn, rq: Process, browse: Browse):

@@ -24,7 +24,7 @@ from tests.examples.staging import (
     state,
     wait_live,
 )
-from tests.support.browsers import Browse
+from tests.support.browsers import Browse, texts
 from tests.support.processes import ROOT
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
@@ -34,14 +34,14 @@ from .conftest import Run
 pytestmark = pytest.mark.timeout(180)
 
 
-def texts(page: webdriver.Chrome) -> list[str]:
+def notes_of(page: webdriver.Chrome) -> list[str]:
     """Return the texts of the notes that the page shows, the newest first."""
-    return [note.text for note in page.find_elements(By.CSS_SELECTOR, "#list p")]
+    return texts(page, "#list p")
 
 
 def unread(page: webdriver.Chrome) -> tuple[str, int]:
     """Return the badge's text and the number of notes that are shown as unread."""
-    badge = page.find_element(By.ID, "unread").text
+    [badge] = texts(page, "#unread")
     return badge, len(page.find_elements(By.CSS_SELECTOR, ".note.unread"))
 
 
@@ -50,7 +50,7 @@ def notify(page: webdriver.Chrome, text: str) -> None:
     page.find_element(By.NAME, "to").clear()
     page.find_element(By.NAME, "to").send_keys("ada")
     page.find_element(By.NAME, "text").send_keys(text, "\n")
-    wait_until(lambda: "Sent to ada." in page.find_element(By.ID, "sent").text, 20)
+    wait_until(lambda: "Sent to ada." in texts(page, "#sent")[0], 20)
 
 
 def test_what_one_sends_appears_in_all_tabs_of_the_other(run: Run, browse: Browse):
@@ -71,7 +71,7 @@ def test_what_one_sends_appears_in_all_tabs_of_the_other(run: Run, browse: Brows
 
     for tab in tabs:
         ada.switch_to.window(tab)
-        wait_until(lambda: texts(ada) == ["dinner?", "<b>hello</b> & welcome"], 20)
+        wait_until(lambda: notes_of(ada) == ["dinner?", "<b>hello</b> & welcome"], 20)
         assert unread(ada) == ("2", 2)
         assert ada.title == "(2) Notifications"
     ada.find_element(By.CSS_SELECTOR, ".note button").click()
@@ -101,7 +101,7 @@ def test_nothing_is_lost_or_repeated_when_workers_are_killed(run: Run, browse: B
         notify(bob, f"note {number}")
 
     expected = [f"note {number}" for number in (2, 1, 0)]
-    wait_until(lambda: texts(ada) == expected, 40, lambda: str(texts(ada)))
+    wait_until(lambda: notes_of(ada) == expected, 40, lambda: str(notes_of(ada)))
     wait_live(ada)
     assert unread(ada) == ("3", 3)
 
@@ -115,7 +115,7 @@ def test_the_page_shows_the_database_after_a_loss(
     sign_up(ada, server.url, "ada")
     sign_up(bob, server.url, "bob")
     notify(bob, "heard")
-    wait_until(lambda: texts(ada) == ["heard"], 20)
+    wait_until(lambda: notes_of(ada) == ["heard"], 20)
     # Another Redis: of this note no page learns.
     with make_app("notifications").app_context():
         user = User.named("ada")
@@ -126,7 +126,7 @@ def test_the_page_shows_the_database_after_a_loss(
     # The next event tells the worker of the loss.
     notify(bob, "heard again")
 
-    wait_until(lambda: texts(ada) == ["heard again", "missed", "heard"], 40)
+    wait_until(lambda: notes_of(ada) == ["heard again", "missed", "heard"], 40)
     assert unread(ada) == ("3", 3)
 
 
@@ -144,7 +144,7 @@ def test_a_command_reaches_the_page(
         [*command, "notify", "ada", "from cron"], env={**os.environ, **env}, cwd=ROOT, check=True
     )
 
-    wait_until(lambda: texts(ada) == ["from cron"], 20)
+    wait_until(lambda: notes_of(ada) == ["from cron"], 20)
 
 
 def test_signing_out_empties_all_tabs(run: Run, browse: Browse):
@@ -153,7 +153,7 @@ def test_signing_out_empties_all_tabs(run: Run, browse: Browse):
     sign_up(ada, server.url, "ada")
     sign_up(bob, server.url, "bob")
     notify(bob, "secret")
-    wait_until(lambda: texts(ada) == ["secret"], 20)
+    wait_until(lambda: notes_of(ada) == ["secret"], 20)
     first = ada.current_window_handle
     ada.switch_to.new_window("tab")
     ada.get(server.url)
@@ -169,7 +169,7 @@ def test_signing_out_empties_all_tabs(run: Run, browse: Browse):
     wait_until(lambda: "/sign-in" in ada.current_url, 20)
     assert "secret" not in ada.page_source
     fill_in(ada, "ada")
-    wait_until(lambda: texts(ada) == ["more secrets", "secret"], 20)
+    wait_until(lambda: notes_of(ada) == ["more secrets", "secret"], 20)
 
 
 def test_a_failure_is_shown(run: Run, browse: Browse):
@@ -200,7 +200,7 @@ def test_a_phone_shows_everything(run: Run, browse: Browse, dark: bool):
     assert overflow(ada) == 0
     ada.find_element(By.NAME, "to").send_keys("a" * 24)
     ada.find_element(By.NAME, "text").send_keys("w" * 200, "\n")
-    wait_until(lambda: len(texts(ada)) == 1, 40)
+    wait_until(lambda: len(notes_of(ada)) == 1, 40)
 
     assert overflow(ada) == 0
     background = "return getComputedStyle(document.documentElement).backgroundColor"
