@@ -10,8 +10,8 @@ from .broker import KEEP, Outgoing
 from .channels import LONGEST, check_name, written
 from .exceptions import FieldError
 from .settings import Settings
-from .wire import ServerSentEvent
-from .wire.data import MARK
+from .wire import ServerSentEvent, sse
+from .wire.data import MARK, dumps, raw_of
 
 _KEY = re.compile(r"[^\r\n\0\ud800-\udfff]+")
 
@@ -54,17 +54,22 @@ def outgoing(
     max_event: int = Settings.max_event,
 ) -> Outgoing:
     """Encode an event; raise `ChannelError` or `FieldError` for one that cannot be sent."""
-    if not isinstance(data, ServerSentEvent):
-        data = ServerSentEvent(data, event=event, retry=retry)
-    if data.id is not None:
-        raise FieldError("An emitted event gets its id from Redis; leave out id=.")
-    frame = data.encode(default=default)
+    if isinstance(data, ServerSentEvent):
+        if data.id is not None:
+            raise FieldError("An emitted event gets its id from Redis; leave out id=.")
+        is_raw, frame = data.is_raw, data.encode(default=default)
+    else:
+        # Of every event a ServerSentEvent could be made, but that takes as long as all the rest.
+        sse.check_free(event)
+        raw = raw_of(data)
+        is_raw, text = raw is not None, dumps(data, default=default) if raw is None else raw
+        frame = sse.encode(text, event=event, retry=retry)
     if len(frame) > max_event:
         raise FieldError(
             f"The event has {len(frame)} bytes, and REDIS_EVENTS_MAX_EVENT allows {max_event}: emit"
             " an id or a URL by which the page fetches the data, or raise the setting."
         )
-    frame = MARK + frame if data.is_raw else frame
+    frame = MARK + frame if is_raw else frame
     return Outgoing(name(channel), frame, _key(key), _keep(keep, key, persist=persist))
 
 

@@ -213,6 +213,21 @@ def test_what_has_no_id_is_sent_once_or_not_at_all(own_redis_server):
         emitter.close()
 
 
+@pytest.mark.parametrize("history", [0, 100])
+def test_a_connection_that_was_just_closed_delays_an_emit_only(own_redis_server, history):
+    """A connection that was in use a moment ago is not looked at; the call is sent again."""
+    emitter, client = Emitter(own_redis_server.url, history=history), own_redis_server.client()
+    with client.pubsub() as pubsub:
+        pubsub.subscribe("events:a")
+        for number in range(3):
+            emitter.emit("a", number)
+            client.client_kill_filter(_type="normal", skipme=True)
+        got = [pubsub.get_message(timeout=5) for _ in range(4)][1:]
+
+    assert [b"data: %d" % number in got[number]["data"] for number in range(3)] == [True] * 3
+    emitter.close()
+
+
 def test_scripts_are_loaded_again(own_redis_server):
     """Scripts are loaded again when the server lacks them, as after a failover or SCRIPT FLUSH."""
     emitter = Emitter(own_redis_server.url)
@@ -231,7 +246,7 @@ def test_scripts_are_loaded_where_they_run(own_redis_server, redis_server, prefi
     pool: CommandPool = emitter.broker._commands.process.pool  # type: ignore[attr-defined]
     other = CommandPool(lambda: redis.Connection(port=redis_server.port), 1)
     lends = itertools.cycle([pool.lend, other.lend])
-    monkeypatch.setattr(pool, "lend", lambda: next(lends)())
+    monkeypatch.setattr(pool, "lend", lambda **given: next(lends)(**given))
 
     assert emitter.emit("a", 2)
     emitter.close()

@@ -11,7 +11,6 @@ import itertools
 import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 
 from .base import Outgoing
 
@@ -21,12 +20,26 @@ MESSAGES = 1000
 BYTES = 1024 * 1024
 
 
-class _Slot:
-    """A name on Redis, and the number of its next call."""
+class Slot:
+    """A name on Redis, and the number of its call; `with` holds it until that has ended."""
 
-    def __init__(self, name: str) -> None:
+    __slots__ = ("_free", "_number", "call", "name")
+
+    def __init__(self, name: str, free: deque[Slot]) -> None:
+        self._free = free
+        self._number = 0
         self.name = name
-        self.number = 0
+        #: The number of the call, which all attempts at it have in common.
+        self.call = ""
+
+    def __enter__(self) -> Slot:
+        self._number += 1
+        # As many digits for each, so that Redis can compare them as text.
+        self.call = f"{self._number:012d}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._free.append(self)
 
 
 class Calls:
@@ -36,21 +49,14 @@ class Calls:
         self._process = secrets.token_hex(8)
         self._numbers = itertools.count()
         # Its operations are atomic, and so is counting.
-        self._free: deque[_Slot] = deque()
+        self._free: deque[Slot] = deque()
 
-    @contextmanager
-    def begin(self) -> Iterator[tuple[str, str]]:
-        """Yield a slot's name and the number of a call, the same for all attempts at it."""
+    def slot(self) -> Slot:
+        """Return a slot that no other call holds."""
         try:
-            slot = self._free.pop()
+            return self._free.pop()
         except IndexError:
-            slot = _Slot(f"{self._process}:{next(self._numbers)}")
-        slot.number += 1
-        try:
-            # As many digits for each, so that Redis can compare them as text.
-            yield slot.name, f"{slot.number:012d}"
-        finally:
-            self._free.append(slot)
+            return Slot(f"{self._process}:{next(self._numbers)}", self._free)
 
 
 def in_calls(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:

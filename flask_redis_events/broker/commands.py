@@ -15,10 +15,11 @@ from typing import Any
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from ..concurrency import Deadline, backoff
-from .calls import Calls
+from .calls import Calls, Slot
 from .command_pool import CommandPool
 from .connections import REFUSED, UNREACHABLE, broker_error, connection_settings, translated
 from .scripts import Scripts
+from .versions import pack
 
 #: Seconds for which a command is tried again before it raises.
 PATIENCE = 10.0
@@ -59,6 +60,10 @@ class Commands:
             self._processes.setdefault(pid, Process(self._connection_class, self._settings))
         return self._processes[pid]
 
+    def slot(self) -> Slot:
+        """Return a slot for one call of `publish.lua`."""
+        return self.process.calls.slot()
+
     def connect(self, name: str) -> Any:
         """Return a new connection, which belongs to the caller; `CLIENT LIST` shows the name."""
         connection = self._connection_class(**self._settings)
@@ -85,7 +90,7 @@ class Commands:
         attempt = 0
         while True:
             try:
-                return _execute(pool, commands, self._scripts)
+                return _execute(pool, commands, self._scripts, sure=tries == 1)
             except (*UNREACHABLE, ReadOnlyError) as error:
                 # After a failover, idle connections lead to a server that is no master any more.
                 pool.disconnect()
@@ -101,26 +106,28 @@ class Commands:
             process.pool.disconnect()
 
 
-def _execute(pool: CommandPool, commands: Sequence[Command], scripts: Scripts) -> list[Any]:
+def _execute(
+    pool: CommandPool, commands: Sequence[Command], scripts: Scripts, *, sure: bool
+) -> list[Any]:
     """Execute commands; if the server lacks the script of one, load all and execute them again.
 
     Only single commands run a script, so that none of them is executed twice.
     """
     try:
-        return _exchange(pool, commands)
+        return _exchange(pool, commands, sure=sure)
     except NoScriptError:
         # On one connection: another one may lead to another server, as in a failover.
         load = [["SCRIPT", "LOAD", text] for text in scripts.texts.values()]
-        return _exchange(pool, [*load, *commands])[len(load) :]
+        return _exchange(pool, [*load, *commands], sure=sure)[len(load) :]
 
 
-def _exchange(pool: CommandPool, commands: Sequence[Command]) -> list[Any]:
+def _exchange(pool: CommandPool, commands: Sequence[Command], *, sure: bool) -> list[Any]:
     """Send commands on one connection and read the replies; raise the first error among them.
 
     This goes round the client of redis-py, whose bookkeeping takes longer than all of our own.
     """
-    with pool.lend() as connection:
-        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+    with pool.lend(sure=sure) as connection:
+        connection.send_packed_command(pack(connection, commands), check_health=False)
         replies = [_read(connection) for _ in commands]
     for reply in replies:
         if isinstance(reply, Exception):

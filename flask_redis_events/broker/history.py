@@ -212,13 +212,14 @@ class Spans(NamedTuple):
 
 def read_position(text: bytes) -> Position:
     """Read an id that Redis must have."""
-    found = Position.parse(text)
-    if found is None:
+    try:
+        ms, seq = text.split(b"-")
+        return Position(int(ms), int(seq))
+    except ValueError as error:
         raise BrokerError(
             f"Redis holds {text!r} where an id should be: choose a REDIS_EVENTS_PREFIX that no"
             " other program uses."
-        )
-    return found
+        ) from error
 
 
 def message(channel: str, id: bytes, fields: Sequence[bytes]) -> Message:

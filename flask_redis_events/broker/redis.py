@@ -20,7 +20,7 @@ from ..exceptions import BrokerError
 from ..settings import Settings
 from ..wire import Message, Position
 from .base import Outgoing
-from .calls import in_calls
+from .calls import Slot, in_calls
 from .commands import PATIENCE, Commands
 from .coverage import Held, Snapshot, is_missing, snapshot, too_much
 from .feed import RedisFeed
@@ -72,7 +72,9 @@ class RedisBroker:
         self._commands = Commands(url, client, Scripts(settings))
         self.people = RedisPeople(self._commands.run, self._commands.execute, self._key)
         self._states = RedisStates(self._run, self._commands.execute, self._key, state)
-        self.runs = RedisRuns(self._run, self._commands.execute, self._key, self._publishing)
+        self.runs = RedisRuns(
+            self._run, self._commands.execute, self._key, self._commands.slot, self._publishing
+        )
 
     def publish(
         self,
@@ -83,7 +85,12 @@ class RedisBroker:
         key: str | None = None,
         keep: str = "",
     ) -> Position | None:
-        return self._publish([Outgoing(channel, frame, key, keep)], persist)[0]
+        if keep or not self.numbered:
+            return self._publish([Outgoing(channel, frame, key, keep)], persist)[0]
+        # Most calls publish one message, and need nothing of what many do.
+        with self._commands.slot() as slot:
+            keys, arguments = self._publishing(slot, channel, persist=persist)
+            return read_position(self._run("publish", keys, [*arguments, 1, _tail(key), frame]))
 
     def publish_many(
         self, messages: Iterable[Outgoing | tuple[str, bytes]], *, persist: bool = True
@@ -103,7 +110,8 @@ class RedisBroker:
         for channel, frame, key, keep in messages:
             keeps = keeps or bool(keep)
             given += [numbers.setdefault(channel, len(numbers) + 1), _tail(key), frame]
-        with self._publishing(*numbers, persist=persist) as (keys, arguments):
+        with self._commands.slot() as slot:
+            keys, arguments = self._publishing(slot, *numbers, persist=persist)
             if keeps:
                 first = self._states.publish(messages, numbers, keys, [*arguments, *given])
             else:
@@ -111,17 +119,15 @@ class RedisBroker:
         ms, seq = read_position(first)
         return [Position(ms, seq + number) for number in range(len(messages))]
 
-    @contextmanager
     def _publishing(
-        self, *channels: str, persist: bool = True
-    ) -> Iterator[tuple[list[str], list[Any]]]:
-        """Yield the keys and arguments of `publish.lua` for one call, without the messages."""
+        self, slot: Slot, *channels: str, persist: bool = True
+    ) -> tuple[list[str], list[Any]]:
+        """Return the keys and arguments of `publish.lua` for one call, without the messages."""
         prefix = self._prefix
-        with self._commands.process.calls.begin() as (slot, call):
-            keys = [f"{prefix}ids", f"{prefix}call:{slot}", f"{prefix}meta", f"{prefix}channels"]
-            for channel in channels:
-                keys += (f"{prefix}last:{channel}", f"{prefix}history:{channel}")
-            yield keys, [call, "1" if persist else "0", len(channels), *channels]
+        keys = [f"{prefix}ids", f"{prefix}call:{slot.name}", f"{prefix}meta", f"{prefix}channels"]
+        for channel in channels:
+            keys += (f"{prefix}last:{channel}", f"{prefix}history:{channel}")
+        return keys, [slot.call, "1" if persist else "0", len(channels), *channels]
 
     def _bare_publish(self, channel: str, frame: bytes, key: str | None, _: str) -> list[Any]:
         topic, rest = self._prefix + channel, f"{_tail(key)}\n".encode() + frame

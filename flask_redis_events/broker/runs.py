@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from ..wire import Position
 from ..wire.run import marker
 from .base import Log, Outgoing, Standing
+from .calls import Slot
 from .memory_runs import WAIT
 
 #: How many runs one sweep looks at.
@@ -21,8 +21,8 @@ RUNS = 100
 class RedisRuns:
     """Runs `run.lua` and `stop.lua`.  Every method raises `BrokerError`.
 
-    `run` runs a script that needs the clock; `publishing` yields the keys and the arguments of
-    `publish.lua` for a channel.
+    `run` runs a script that needs the clock; `publishing` returns the keys and the arguments of
+    `publish.lua` for a channel, in a slot that `slot` returns.
     """
 
     def __init__(
@@ -30,11 +30,13 @@ class RedisRuns:
         run: Callable[[str, Sequence[Any], Sequence[Any]], Any],
         execute: Callable[..., list[Any]],
         key: Callable[[str], str],
-        publishing: Callable[..., AbstractContextManager[tuple[list[str], list[Any]]]],
+        slot: Callable[[], Slot],
+        publishing: Callable[..., tuple[list[str], list[Any]]],
     ) -> None:
         self._run = run
         self._execute = execute
         self._key = key
+        self._slot = slot
         self._publishing = publishing
 
     def begin(self, channel: str, token: str, *, ttl: float, lease: float) -> Standing:
@@ -90,7 +92,8 @@ class RedisRuns:
         lease: float = 0.0,
     ) -> Standing:
         span = "" if ttl is None else int(ttl * 1000)
-        with self._publishing(channel) as (keys, arguments):
+        with self._slot() as slot:
+            keys, arguments = self._publishing(slot, channel)
             given: list[Any] = [deed, token, number, int(lease * 1000), span, state]
             given += [marker("lost"), *arguments]
             for frame in frames:

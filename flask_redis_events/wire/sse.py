@@ -98,6 +98,15 @@ def _retry_line(retry: int | None) -> str:
     raise FieldError(f"retry must be a whole number of milliseconds, 0 or more, not {retry!r}.")
 
 
+def check_free(event: str | None) -> None:
+    """Raise FieldError for the name of an event that speaks of the stream itself."""
+    if event in CONTROL_EVENTS:
+        raise FieldError(
+            f"An event must not be called {event!r}, because the extension sends that itself:"
+            f" rename it, or {CONTROL_EVENTS[event]}."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
     """Data with SSE fields of its own, for a callback that needs more than a plain value.
@@ -124,12 +133,7 @@ class ServerSentEvent:
         _id_line(self.id)
         _event_line(self.event)
         _retry_line(self.retry)
-        instead = CONTROL_EVENTS.get(self.event or "")
-        if instead is not None:
-            raise FieldError(
-                f"An event must not be called {self.event!r}, because the extension sends that"
-                f" itself: rename it, or {instead}."
-            )
+        check_free(self.event)
         if (self.raw is None) == (self.data is ...):
             raise FieldError("An event has either data or raw=text: give one of them.")
         raw = raw_of(self.data) if self.raw is None else check_raw(self.raw)

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from flask_redis_events import BrokerError
+from flask_redis_events.broker import command_pool
 from flask_redis_events.broker.command_pool import CONNECTIONS, CommandPool
 from flask_redis_events.broker.versions import is_connected
 
@@ -71,13 +72,16 @@ def test_a_call_waits_for_a_connection(redis_server):
     assert got == [b"PONG"]
 
 
-def test_a_connection_that_redis_closed_is_replaced(pool, redis_server):
+@pytest.mark.parametrize("sure", [False, True], ids=["after a pause", "for a call of one attempt"])
+def test_a_connection_that_redis_closed_is_replaced(pool, redis_server, monkeypatch, sure):
     """Redis closes idle connections (`timeout`), and whoever emits next does not notice."""
+    if not sure:
+        monkeypatch.setattr(command_pool, "IDLE", 0.0)
     with pool.lend() as connection:
         ping(connection)
     redis_server.client().client_kill_filter(_type="normal", skipme=True)
 
-    with pool.lend() as connection:
+    with pool.lend(sure=sure) as connection:
         assert ping(connection) == b"PONG"
 
 
