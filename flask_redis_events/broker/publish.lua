@@ -49,11 +49,15 @@ if earlier then
   end
 end
 
-local stem, seq
+-- The id of each message; of each channel, the id of its last message in this call.
+local given, final = {first}, {[tonumber(ARGV[4 + names])] = first}
 if count > 1 then
-  stem, seq = string.match(first, '^(%d+%-)(%d+)$')
-  seq = tonumber(seq)
-  redis.call('XADD', ids, 'MAXLEN', '~', '1', stem .. seq + count - 1, '', '')
+  local stem, seq = string.match(first, '^(%d+%-)(%d+)$')
+  for number = 2, count do
+    given[number] = stem .. seq + number - 1
+    final[tonumber(ARGV[1 + names + 3 * number])] = given[number]
+  end
+  redis.call('XADD', ids, 'MAXLEN', '~', '1', given[count], '', '')
 end
 
 -- Ids may run ahead of Redis' time, if that was set back.  If Redis evicts `ids` then, `begin.lua`
@@ -90,16 +94,9 @@ local function bound(name, history, id)
   return floor > beginning and string.format('%.0f-0', floor) or created
 end
 
--- Forget some channels whose last id has expired, so that the index does not grow for ever.
-local function prune(ms)
-  local old = string.format('(%.0f', ms - SILENCE - 2 * GRAIN)
-  local gone = redis.call('ZRANGEBYSCORE', index, 0, old, 'LIMIT', 0, 10)
-  if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
-end
-
 -- Write down what is exact to a grain.  All keys expire by the clock of the ids, and not by Redis'
 -- own, which may be set back: so whatever has expired is older than every `silence` and `ttl`.
-local function refresh(name, last, history, id)
+local function refresh(name, last, history, id, known)
   local ms = tonumber(string.match(id, '^(%d+)-'))
   redis.call('PEXPIREAT', last, ms + SILENCE + GRAIN)
   redis.call('PEXPIREAT', history, ms + TTL + GRAIN)
@@ -108,35 +105,40 @@ local function refresh(name, last, history, id)
     redis.call('ZADD', index, -(ms - ms % GRAIN + GRAIN), '')
   end
   redis.call('ZADD', index, ms, name)
-  return ms
+  if known then return end
+  -- Forget some channels whose last id has expired, so that the index does not grow for ever.
+  local old = string.format('(%.0f', ms - SILENCE - 2 * GRAIN)
+  local gone = redis.call('ZRANGEBYSCORE', index, 0, old, 'LIMIT', 0, 10)
+  if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
 end
 
--- Whether the index has a channel already, as it kept an earlier message in the grain of this one.
--- An index says that it is complete since the clock began; it may know nothing from before.
-local began = string.sub(noted[3] or '9', 1, 13)
-local function is_noted(known, id)
-  return string.sub(known, 1, DIGITS) == string.sub(id, 1, DIGITS)
-    and string.sub(known, 1, 13) > began
-end
-
+-- What each channel kept last, in this call.
+local kept = {}
 for number = 1, count do
   local at = 1 + names + 3 * number
   local channel, key, frame = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2]
-  local name, id, prev = ARGV[3 + channel], first, '-'
-  if number > 1 then id = stem .. seq + number - 1 end
+  local name, id, prev = ARGV[3 + channel], given[number], '-'
   if persist then
-    local last, history = KEYS[3 + 2 * channel], KEYS[4 + 2 * channel]
-    local known = redis.call('SET', last, id, 'KEEPTTL', 'GET')
-    prev = known or bound(name, history, id)
-    local fresh = known and is_noted(known, id)
-      and redis.call('XADD', history, 'NOMKSTREAM', 'MAXLEN', '~', KEEP, id,
-        'prev', prev, 'frame', frame, 'key', key)
+    local last, history, known = KEYS[3 + 2 * channel], KEYS[4 + 2 * channel], nil
+    prev = kept[channel]
+    -- Whether the index has the channel already, as it kept an earlier message in the grain of this
+    -- one.  An index says that it is complete since the clock began; it may know nothing from
+    -- before.
+    local fresh = prev
+    if not prev then
+      known = redis.call('SET', last, final[channel], 'KEEPTTL', 'GET')
+      prev = known or bound(name, history, id)
+      fresh = known and string.sub(known, 1, DIGITS) == string.sub(id, 1, DIGITS)
+        and string.sub(known, 1, 13) > string.sub(noted[3] or '9', 1, 13)
+    end
+    fresh = fresh and redis.call('XADD', history, 'NOMKSTREAM', 'MAXLEN', '~', KEEP, id,
+      'prev', prev, 'frame', frame, 'key', key)
     if not fresh then
       redis.call('XADD', history, 'MAXLEN', '~', KEEP, id,
         'prev', prev, 'frame', frame, 'key', key)
-      local ms = refresh(name, last, history, id)
-      if not known then prune(ms) end
+      refresh(name, last, history, id, known)
     end
+    kept[channel] = id
   end
   local topic, envelope = PREFIX .. name, ':' .. id .. ' ' .. prev .. ' '
   local rest = key .. '\nid: ' .. id .. '\n' .. frame
