@@ -38,15 +38,18 @@ def open_chromium() -> webdriver.Chrome:
 
 
 def texts(page: WebDriver, selector: str) -> list[str]:
-    """Return the rendered texts of the elements that match, all of one moment.
+    """Return the texts of the elements that match, all of one moment; of a hidden one, "".
 
     An element that selenium has found may be replaced before its text is asked for.
     """
-    script = (
-        "return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText.trim())"
-    )
-    found: list[str] = page.execute_script(script, selector)
+    found: list[str] = page.execute_script(_TEXTS, selector)
     return found
+
+
+_TEXTS = """
+const shown = (one) => one.checkVisibility() ? one.innerText.trim() : "";
+return [...document.querySelectorAll(arguments[0])].map(shown);
+"""
 
 
 @pytest.fixture
