@@ -11,12 +11,11 @@ from typing import Any
 import gunicorn
 import pytest
 
+from tests.e2e.conftest import App, Start
 from tests.support.sse_client import SSEClient
 from tests.support.waiting import wait_until
 
-from .conftest import App, Start
-
-WATCHING = ["sentry", "opentelemetry", "opentelemetry-flask", "header", "copy"]
+WATCHING = ["sentry", "opentelemetry", "opentelemetry_flask", "header", "copy"]
 WRITING = ["append", "write"]
 FAILING = ["fail", "time out", "fail to close"]
 #: What `WRITING` write after the body.
@@ -114,7 +113,7 @@ def test_sentry_is_told_of_a_callback_that_fails(start: Start):
     assert errors == [["RuntimeError"]]
 
 
-@pytest.mark.parametrize("guest", ["opentelemetry", "opentelemetry-flask"])
+@pytest.mark.parametrize("guest", ["opentelemetry", "opentelemetry_flask"])
 @each_short_stream
 def test_opentelemetry_ends_one_span_for_each_stream(start: Start, guest, path):
     """The span of the request ends, once, and with its status."""
