@@ -19,9 +19,12 @@ def wait_until(
     A callable `message` is only called then, so it can show the state at that moment.
     """
     deadline = time.monotonic() + timeout
+    pause = 0.005
     while not (value := predicate()):
         if time.monotonic() >= deadline:
             text = message() if callable(message) else message
             raise AssertionError(f"{text} (waited {timeout} s, last value {value!r}).")
-        time.sleep(0.01)
+        time.sleep(pause)
+        # To ask a browser or a server takes time of its own, from what is waited for.
+        pause = min(1.5 * pause, 0.05)
     return value
