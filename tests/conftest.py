@@ -118,3 +118,12 @@ def prefix(redis_server: RedisServer) -> Iterator[str]:
     if keys := list(client.scan_iter(match=f"{prefix}*", count=1000)):
         client.delete(*keys)
     client.close()
+
+
+@pytest.fixture(scope="session")
+def chromiums() -> Iterator[list[Any]]:
+    """Yield the browsers that no test uses at the moment; end them with the last test."""
+    idle: list[Any] = []
+    yield idle
+    for browser in idle:
+        browser.quit()

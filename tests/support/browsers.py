@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service as ChromeService
 from selenium.webdriver.remote.webdriver import WebDriver
 
@@ -53,13 +54,33 @@ return [...document.querySelectorAll(arguments[0])].map(shown);
 
 
 @pytest.fixture
-def browse() -> Iterator[Browse]:
-    """Yield a function that opens a Chromium; close all of them afterwards."""
+def browse(chromiums: list[webdriver.Chrome]) -> Iterator[Browse]:
+    """Yield a function that gives the test a Chromium, which knows nothing of earlier tests."""
     with ExitStack() as opened:
 
         def browse() -> webdriver.Chrome:
-            browser = open_chromium()
-            opened.callback(browser.quit)
+            browser = chromiums.pop() if chromiums else open_chromium()
+            opened.callback(_put_back, browser, chromiums)
             return browser
 
         yield browse
+
+
+def _put_back(browser: webdriver.Chrome, idle: list[webdriver.Chrome]) -> None:
+    """Let the next test have the browser, in a new tab: what was emulated belongs to a tab."""
+    try:
+        old = browser.window_handles
+        browser.switch_to.new_window("tab")
+        new = browser.current_window_handle
+        for handle in old:
+            browser.switch_to.window(handle)
+            browser.close()
+        browser.switch_to.window(new)
+        # Databases and storages belong to an origin, and the next test's server has another port.
+        browser.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        for kind in ("browser", "performance"):
+            browser.get_log(kind)
+    except WebDriverException:
+        browser.quit()
+    else:
+        idle.append(browser)
