@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -27,7 +26,8 @@ from flask_redis_events import (
 )
 from flask_redis_events.broker import commands
 from flask_redis_events.concurrency import spawn
-from tests.support.postgres import Postgres, binaries
+from tests.support.postgres import Postgres
+from tests.support.postgres import postgres as postgres
 from tests.support.waiting import wait_until
 
 
@@ -43,15 +43,6 @@ class Card(Base):
     after: orm.Mapped[int | None] = orm.mapped_column(
         sa.ForeignKey("card.id", deferrable=True, initially="DEFERRED")
     )
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    if binaries() is None:
-        missing = "These tests need PostgreSQL (Debian: postgresql)."
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    with Postgres() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

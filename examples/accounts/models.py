@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
 from flask_login import UserMixin
@@ -13,6 +14,8 @@ from .storage import Base, db
 
 #: Somebody who tries names must not learn from the time of the answer which ones there are.
 _NOBODY = generate_password_hash(secrets.token_hex())
+
+NAME = re.compile(r"[\w.-]{2,24}")
 
 
 def new_session() -> str:
@@ -30,7 +33,10 @@ class User(UserMixin, Base):
 
     @classmethod
     def named(cls, name: str) -> User | None:
-        return db.session.scalar(select(User).filter_by(name=name.strip().casefold()))
+        name = name.strip().casefold()
+        if not NAME.fullmatch(name):
+            return None  # and a database may have no way to look it up
+        return db.session.scalar(select(User).filter_by(name=name))
 
     @classmethod
     def of_session(cls, session: str) -> User | None:

@@ -15,6 +15,9 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(metadata=Base.metadata)
 
+#: The largest id that the tables of every database hold; a query with a larger one fails.
+LARGEST_ID = 2**31 - 1
+
 
 def utcnow() -> datetime:
     """Return the time as it is stored: in UTC, and without a zone, because SQLite keeps none."""

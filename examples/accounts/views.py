@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, current_user, login_required, login_user, logout_user
 from sqlalchemy.exc import IntegrityError
 
-from .models import User, new_session
+from .models import NAME, User, new_session
 from .storage import create_tables, db
 
 accounts = Blueprint("accounts", __name__, template_folder="templates")
@@ -20,7 +20,6 @@ login_manager = LoginManager()
 #: Sent by the application with `user` and the `session` that has ended: time to end its streams.
 signed_out = Namespace().signal("signed-out")
 
-NAME = re.compile(r"[\w.-]{2,24}")
 SHORTEST_PASSWORD = 8
 
 

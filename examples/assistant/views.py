@@ -57,10 +57,15 @@ def stop(id: str) -> dict[str, Any]:
 
 
 def _question(id: str) -> str:
+    queue = _queue()
     try:
-        return str(Job.fetch(id, _queue().connection).args[1])
+        job = Job.fetch(id, queue.connection)
     except (NoSuchJobError, ValueError):  # ValueError: no id can look like this
+        job = None
+    # The jobs of all queues have their ids in common.
+    if job is None or job.origin != queue.name:
         abort(404, "There is no such answer.")
+    return str(job.args[1])
 
 
 def _queue() -> Queue:

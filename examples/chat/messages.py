@@ -18,8 +18,7 @@ events = RedisEvents()
 #: A user's typing is told once in so many seconds, however many keys they press.
 TYPING_EVERY = 2.0
 
-
-#: When each user's typing in each room was told last; a worker has its own.
+#: When each user's typing in each room was told, in the last `TYPING_EVERY`; a worker has its own.
 _typed_at: dict[tuple[int, str], float] = {}
 
 
@@ -67,7 +66,10 @@ def rooms(*more: str, count: int = 20) -> list[str]:
 def type_in(room: str, user: User) -> None:
     """Tell the room that the user is typing, but not too often."""
     now = time.monotonic()
-    if now - _typed_at.get((user.id, room), -TYPING_EVERY) < TYPING_EVERY:
+    for typist, at in list(_typed_at.items()):
+        if now - at >= TYPING_EVERY:
+            _typed_at.pop(typist, None)
+    if (user.id, room) in _typed_at:
         return
     _typed_at[user.id, room] = now
     # Transient, because it is not true any more for a page that comes later.

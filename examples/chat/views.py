@@ -9,7 +9,8 @@ from flask import Blueprint, Flask, abort, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 
-from examples.accounts import User
+from examples.accounts import LARGEST_ID, User
+from examples.layout import posted_text
 from flask_redis_events import BrokerError, StreamEvent
 
 from .messages import channel, events, recent, rooms, say, type_in
@@ -59,7 +60,7 @@ def _state(room: str) -> dict[str, Any]:
     }
 
 
-@chat.get("/rooms/<room>/messages/<int:before>")
+@chat.get(f"/rooms/<room>/messages/<int(max={LARGEST_ID}):before>")
 @login_required
 def older(room: str, before: int) -> dict[str, Any]:
     return {"messages": _rendered(recent(room, before=before))}
@@ -91,12 +92,9 @@ def stream(room: str, name: str) -> ResponseReturnValue:
 @chat.post("/rooms/<room>/messages")
 @login_required
 def post(room: str) -> ResponseReturnValue:
-    body = request.get_json()
-    text = body.get("text") if isinstance(body, dict) else None
-    if not isinstance(text, str) or not 0 < len(text.strip()) <= 500:
-        abort(400, "A message has 1 to 500 characters.")
+    text = posted_text("text", called="A message", most=500)
     # The author sees the message although their stream may be away.
-    return {"html": say(room, current_user._get_current_object(), text.strip())}
+    return {"html": say(room, current_user._get_current_object(), text)}
 
 
 @chat.post("/rooms/<room>/typing")

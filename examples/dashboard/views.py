@@ -8,6 +8,8 @@ from dataclasses import asdict
 from flask import Blueprint, Response, abort, render_template, request
 from flask.typing import ResponseReturnValue
 
+from examples.layout import posted_text
+
 from .figures import KEPT, METRICS, channel, events
 
 dashboard = Blueprint("dashboard", __name__)
@@ -45,9 +47,6 @@ def _chosen() -> list[str]:
 @dashboard.post("/marks")
 def mark() -> ResponseReturnValue:
     """Mark this moment in all pages: a release, an experiment."""
-    body = request.get_json()
-    text = body.get("text") if isinstance(body, dict) else None
-    if not isinstance(text, str) or not 0 < len(text.strip()) <= 40:
-        abort(400, "A mark has 1 to 40 characters.")
-    events.emit("marks", {"t": time.time(), "text": text.strip()}, event="mark")
+    text = posted_text("text", called="A mark", most=40)
+    events.emit("marks", {"t": time.time(), "text": text}, event="mark")
     return "", 204

@@ -6,11 +6,13 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, abort, current_app, render_template, request
+from flask import Blueprint, abort, current_app, render_template
 from rq import Queue
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
 from rq.utils import as_text
+
+from examples.layout import posted
 
 from .hashing import KEPT, channel, events, hash_file
 
@@ -44,11 +46,11 @@ def _state() -> dict[str, Any]:
 
 @jobs.post("/jobs")
 def start() -> Any:
-    wanted = request.get_json()
-    if not isinstance(wanted, dict) or wanted.get("megabytes") not in SIZES:
+    wanted = posted()
+    megabytes = wanted.get("megabytes")
+    if not isinstance(megabytes, int) or megabytes not in SIZES:
         abort(400, f"A file has {', '.join(map(str, SIZES))} MB.")
-    id, megabytes = secrets.token_hex(6), wanted["megabytes"]
-    queue = _queue()
+    id, queue = secrets.token_hex(6), _queue()
     job = queue.create_job(
         hash_file,
         args=(id, megabytes),
@@ -110,10 +112,15 @@ def _shown(job: Job) -> dict[str, Any]:
 
 
 def _find(id: str) -> Job:
+    queue = _queue()
     try:
-        return Job.fetch(id, _queue().connection)
+        job = Job.fetch(id, queue.connection)
     except (NoSuchJobError, ValueError):  # ValueError: no id can look like this
+        job = None
+    # The jobs of all queues have their ids in common.
+    if job is None or job.origin != queue.name:
         abort(404, "There is no such job.")
+    return job
 
 
 def _queue() -> Queue:

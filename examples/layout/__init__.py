@@ -15,6 +15,10 @@ from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from flask_redis_events import BrokerError
 
+from .bodies import posted, posted_text
+
+__all__ = ["away", "color", "csp_nonce", "layout", "posted", "posted_text"]
+
 layout = Blueprint(
     "layout", __name__, url_prefix="/layout", static_folder="static", template_folder="templates"
 )

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from flask import Blueprint, Flask, abort, render_template, request
+from flask import Blueprint, Flask, abort, render_template
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 
-from examples.accounts import User
+from examples.accounts import LARGEST_ID, User
+from examples.layout import posted_text
 from flask_redis_events import BrokerError, StreamEvent
 
 from .notes import events, mark_read, newest, notify, unread
@@ -70,27 +71,20 @@ def stream(user_id: int) -> Callable[..., Any]:
 @login_required
 def send() -> ResponseReturnValue:
     """Notify somebody; every other part of an application can call `notify` the same way."""
-    to, text = (_field(name, most) for name, most in (("to", 24), ("text", 500)))
+    to = posted_text("to", called="A name", most=24)
+    text = posted_text("text", called="A note", most=500)
     user = User.named(to) or abort(404, f"There is no user {to}.")
     notify(user, current_user.name, text)
     return "", 204
 
 
 @notifications.post("/read")
-@notifications.post("/read/<int:note_id>")
+@notifications.post(f"/read/<int(max={LARGEST_ID}):note_id>")
 @login_required
 def read(note_id: int | None = None) -> ResponseReturnValue:
     """Mark one note as read, or all of them."""
     mark_read(current_user, note_id)
     return "", 204
-
-
-def _field(name: str, most: int) -> str:
-    body = request.get_json()
-    value = body.get(name) if isinstance(body, dict) else None
-    if not isinstance(value, str) or not 0 < len(value.strip()) <= most:
-        abort(400, f"{name} must be a text of 1 to {most} characters.")
-    return value.strip()
 
 
 @notifications.cli.command("notify")

@@ -137,7 +137,8 @@ def test_unknown_jobs_are_404(client: FlaskClient):
 
 
 @pytest.mark.parametrize(
-    "body", [{}, [], {"megabytes": 63}, {"megabytes": "64"}, {"megabytes": [64]}]
+    "body",
+    [{}, [], {"megabytes": 63}, {"megabytes": "64"}, {"megabytes": 64.0}, {"megabytes": [64]}],
 )
 def test_what_is_no_job_is_refused(client: FlaskClient, body: object):
     """A size that is not offered starts nothing."""

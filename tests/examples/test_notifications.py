@@ -171,10 +171,10 @@ def test_a_session_that_has_ended_elsewhere_ends_its_streams(make_app: MakeApp):
 @pytest.mark.parametrize(
     "body, status, error",
     [
-        ({"to": "ada", "text": " "}, 400, "text must be a text of 1 to 500 characters."),
-        ({"to": "ada", "text": "x" * 501}, 400, "text must be a text of 1 to 500 characters."),
-        ({"to": 7, "text": "hello"}, 400, "to must be a text of 1 to 24 characters."),
-        ([], 400, "to must be a text of 1 to 24 characters."),
+        ({"to": "ada", "text": " "}, 400, "A note has 1 to 500 characters."),
+        ({"to": "ada", "text": "x" * 501}, 400, "A note has 1 to 500 characters."),
+        ({"to": 7, "text": "hello"}, 400, "A name has 1 to 24 characters."),
+        ([], 400, "Post an object, as JSON."),
         ({"to": "nobody", "text": "hello"}, 404, "There is no user nobody."),
     ],
     ids=["blank", "long", "no text", "no object", "nobody"],

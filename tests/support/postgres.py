@@ -8,9 +8,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import pytest
 
 from tests.support.processes import Process, free_port
 from tests.support.waiting import wait_until
@@ -86,3 +89,13 @@ class Postgres:
         """End the server at once, and remove its directory.  Idempotent."""
         self._process.end(signal.SIGINT)
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    """A server that the tests of a module share."""
+    if binaries() is None:
+        missing = "These tests need PostgreSQL (Debian: postgresql)."
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    with Postgres() as server:
+        yield server
