@@ -1,4 +1,4 @@
-"""Only messages that a client has asked for: a callback returns `None` for the others."""
+"""Only messages that a client has asked for: a callback skips the others."""
 
 from __future__ import annotations
 

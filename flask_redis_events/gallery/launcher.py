@@ -114,7 +114,7 @@ def _run(arguments: argparse.Namespace, running: ExitStack) -> int:
         alive["the worker"] = lambda: worker.poll() is None
     if not wait_until_it_listens(web, host, port, seconds=20):
         raise CannotStart("gunicorn does not start: see its error above.")
-    # A pattern is one stream, and has no page.
+    # One pattern alone is a stream, and has no page.
     _say(f"It runs at http://{address}/{'stream' if '.' in name else ''}  (Ctrl-C ends it)")
     return _watch(name, alive)
 

@@ -77,7 +77,7 @@ def test_the_examples_are_listed():
     lines = dict(re.findall(r"^  ([\w.]+) +(\S.*)$", listed.stdout, re.MULTILINE))
 
     assert {"assistant", "chat", "dashboard", "jobs", "notifications"} <= set(lines)
-    assert {"patterns.newest", "patterns.batches"} <= set(lines)
+    assert {"patterns", "patterns.newest", "patterns.batches"} <= set(lines)
     assert not {"accounts", "layout"} & set(lines)
     assert all(line.endswith(".") for line in lines.values())
     assert "Run one: python -m flask_redis_events examples chat" in listed.stdout

@@ -144,12 +144,23 @@ def assistant(url: str, open_page: Open) -> webdriver.Chrome:
     return page
 
 
+def patterns(url: str, open_page: Open) -> webdriver.Chrome:
+    page = open_page()
+    page.get(f"{url}/conditional")
+    wait_live(page)
+    for button in page.find_elements(By.CSS_SELECTOR, "#emit button"):
+        button.click()
+    wait_until(lambda: len(page.find_elements(By.CSS_SELECTOR, ".streams li")) == 11)
+    return page
+
+
 SCENES = {
     "notifications": notifications,
     "chat": chat,
     "jobs": jobs,
     "dashboard": dashboard,
     "assistant": assistant,
+    "patterns": patterns,
 }
 LOOKS = {"": {}, "-dark": {"dark": True}, "-phone": {"phone": True}}
 

@@ -60,7 +60,7 @@ FIELDS = ("broken", "megabytes", "metric", "name", "next", "password", "question
 BROKEN = {"nothing": b"", "bytes": b"\xff\xfe", "half": b"{", "mark": b"\xef\xbb\xbf{}"}
 #: Files, and those of the package.
 FILES = re.compile(r"redis_events|.*static$")
-APPS = ("notifications", "chat", "jobs", "dashboard", "assistant")
+APPS = ("notifications", "chat", "jobs", "dashboard", "assistant", "patterns")
 
 
 @pytest.fixture(params=[*APPS, "notifications on PostgreSQL"])
