@@ -12,16 +12,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..demo.children import (
-    Alive,
-    CannotStart,
-    guarded_children,
-    note_signals,
-    pause,
-    wait_until_it_listens,
-)
-from ..demo.launcher import add_arguments, choose_port, given_redis, gunicorn
+from ..demo.children import Alive, CannotStart, guarded_children, wait_until_it_listens
 from ..demo.own_redis import own_redis
+from ..demo.serving import add_arguments, address, choose_port, given_redis, gunicorn, run, watch
 
 #: The folder to import `examples` from.
 APPS = Path(__file__).with_name("apps")
@@ -40,15 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.name is None:
         _list(found)
         return 0
-    note_signals()
-    try:
-        with ExitStack() as running:
-            return _run(arguments, running)
-    except CannotStart as error:
-        print(f"{arguments.name}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
+    return run(arguments.name, lambda running: _run(arguments, running))
 
 
 def _examples() -> Iterator[tuple[str, str]]:
@@ -102,9 +87,9 @@ def _run(arguments: argparse.Namespace, running: ExitStack) -> int:
         "PYTHONUNBUFFERED": "1",
     }
     module = f"examples.{name}" if "." in name else f"examples.{name}.app"
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    at = address(host, port)
     _say(f"gunicorn starts, with {arguments.workers} workers.")
-    command = gunicorn(f"{module}:create_app()", address, arguments.workers)
+    command = gunicorn(f"{module}:create_app()", at, arguments.workers)
     web = running.enter_context(children.running(command, environ))
     alive["gunicorn"] = lambda: web.poll() is None
     if (APPS / "examples" / name / "worker.py").exists():
@@ -115,19 +100,9 @@ def _run(arguments: argparse.Namespace, running: ExitStack) -> int:
     if not wait_until_it_listens(web, host, port, seconds=20):
         raise CannotStart("gunicorn does not start: see its error above.")
     # One pattern alone is a stream, and has no page.
-    _say(f"It runs at http://{address}/{'stream' if '.' in name else ''}  (Ctrl-C ends it)")
-    return _watch(name, alive)
+    _say(f"It runs at http://{at}/{'stream' if '.' in name else ''}  (Ctrl-C ends it)")
+    return watch(name, alive)
 
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _watch(name: str, alive: dict[str, Alive]) -> int:
-    """Return 1 once a process has ended by itself; the parts are of no use without each other."""
-    while True:
-        for part, runs in alive.items():
-            if not runs():
-                print(f"{name}: {part} has ended unexpectedly, so all ends.", file=sys.stderr)
-                return 1
-        pause(0.2)
