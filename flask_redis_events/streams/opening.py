@@ -18,7 +18,7 @@ from ..exceptions import BrokerError
 from ..hub import Hub
 from ..options import Options
 from ..wire import sse
-from .resume import Beginning, begin_at_once, begin_from_redis
+from .resume import Asked, Beginning, begin_at_once, begin_from_redis
 from .source import Source
 
 log = logging.getLogger("flask_redis_events")
@@ -47,13 +47,13 @@ def find_beginning(
             patience = options.heartbeat
 
     yield from waiting(lambda: inbox.live)
-    asked = (inbox, channels, last_event_id, options.backlog)
-    found = None if over() else begin_at_once(hub, *asked)
+    asked = Asked(hub, inbox, channels, last_event_id, options.backlog)
+    found = None if over() else begin_at_once(asked)
     for attempt in itertools.count():
         if found is not None or over():
             return found
         answer.clear()
-        ask = functools.partial(begin_from_redis, hub, *asked)
+        ask = functools.partial(begin_from_redis, asked)
         concurrency.spawn("beginning", functools.partial(_ask, answer, client, ask))
         yield from waiting(lambda: answer)
         got = answer[0] if answer else None

@@ -27,59 +27,62 @@ class Beginning(NamedTuple):
     batches: Iterable[Batch] = ()
 
 
-def begin_at_once(
-    hub: Hub,
-    subscription: Subscription,
-    channels: frozenset[Channel],
-    last_event_id: str | None = None,
-    backlog: int | str = 0,
-) -> Beginning | None:
-    """Find where a held subscription that is live begins; None if Redis has to be asked.
+class Asked(NamedTuple):
+    """A subscription that is live and held, the id that its client came with, and its backlog."""
 
-    `backlog` is how many of the channels' last messages a first connect gets, or their "state", or
-    "all" of a run.
-    """
-    if backlog == "all":
+    hub: Hub
+    subscription: Subscription
+    channels: frozenset[Channel]
+    last_event_id: str | None = None
+    #: How many of the channels' last messages a first connect gets, or their "state", or "all" of
+    #: a run.
+    backlog: int | str = 0
+
+    @property
+    def after(self) -> Position | None:
+        """Where the client has got to; None of a new one, or of an id that is none of ours."""
+        return Position.parse(self.last_event_id) if self.last_event_id else None
+
+    def history(self, after: Position | None) -> Snapshot:
+        """Return what the channels have after a position; their values if it is None."""
+        return self.hub.replays.after(self.subscription, self.channels, after)
+
+
+def begin_at_once(asked: Asked) -> Beginning | None:
+    """Find where a subscription begins; None if Redis has to be asked."""
+    hub, subscription, now = asked.hub, asked.subscription, asked.subscription.floor
+    after = asked.after if subscription.numbered else None
+    if after is not None and asked.backlog != "all":
+        remembered = hub.replays.from_memory(asked.channels, after)
+        return None if remembered is None else _resume(hub, after, remembered)
+    if isinstance(asked.backlog, str):
         return None
-    if backlog == "state" and not (subscription.numbered and last_event_id):
-        return None
-    now = subscription.floor
-    if not hub.broker.numbered and last_event_id:
+    if asked.last_event_id and not hub.broker.numbered:
         # The client got its id while there was a history.
         return _reset(hub, "no history", None, now)
     if not subscription.numbered:
         return Beginning(None, now)
-    if last_event_id:
-        after = Position.parse(last_event_id)
-        if after is None:
-            return None if backlog == "state" else _reset(hub, "unknown id", now, now)
-        remembered = hub.replays.from_memory(channels, after)
-        return None if remembered is None else _resume(hub, after, remembered)
-    return None if backlog or subscription.subscribed_at is not None else Beginning(now, now)
+    if asked.last_event_id:
+        return _reset(hub, "unknown id", now, now)
+    return None if asked.backlog or subscription.subscribed_at is not None else Beginning(now, now)
 
 
-def begin_from_redis(
-    hub: Hub,
-    subscription: Subscription,
-    channels: frozenset[Channel],
-    last_event_id: str | None = None,
-    backlog: int | str = 0,
-) -> Beginning:
+def begin_from_redis(asked: Asked) -> Beginning:
     """Ask Redis for the same; may raise `BrokerError`, and may take as long as Redis does."""
-    after = Position.parse(last_event_id) if last_event_id else None
-    if backlog == "all":
-        return _with_all(hub, subscription, channels, after, last_event_id)
-    if backlog == "state":
-        if not subscription.numbered:
-            after = last_event_id = None
-        return _with_state(hub, subscription, channels, after, last_event_id)
-    if after is not None:
-        return _resume(hub, after, hub.replays.after(subscription, channels, after))
-    if isinstance(backlog, int) and backlog:
-        return _with_backlog(hub, hub.replays.last(channels, backlog))
+    begin = {"all": _with_all, "state": _with_state}.get(str(asked.backlog), _with_history)
+    return begin(asked)
+
+
+def _with_history(asked: Asked) -> Beginning:
+    """Begin after what the client has had; with some messages, or with none, if it is new."""
+    hub, channels = asked.hub, asked.channels
+    if (after := asked.after) is not None:
+        return _resume(hub, after, asked.history(after))
+    if isinstance(asked.backlog, int) and asked.backlog:
+        return _with_backlog(hub, hub.replays.last(channels, asked.backlog))
     # This worker may lag behind the moment of the SUBSCRIBE, and what was emitted in between is not
     # promised.
-    now = hub.replays.now(subscription, channels)
+    now = hub.replays.now(asked.subscription, channels)
     return Beginning(now, now)
 
 
@@ -123,23 +126,18 @@ def _of_unknown_run(
     )
 
 
-def _with_state(
-    hub: Hub,
-    subscription: Subscription,
-    channels: frozenset[Channel],
-    after: Position | None,
-    last_event_id: str | None,
-) -> Beginning:
+def _with_state(asked: Asked) -> Beginning:
     """Begin with the newest value of each key; with history, where that covers the cursor."""
+    hub, is_numbered = asked.hub, asked.subscription.numbered
     history = reason = None
-    if after is not None:
-        history = hub.replays.after(subscription, channels, after)
+    if is_numbered and (after := asked.after) is not None:
+        history = asked.history(after)
         if history.reason is None:
             return _resume(hub, after, history)
         reason = history.reason
-    elif last_event_id:
+    elif is_numbered and asked.last_event_id:
         reason = "unknown id"
-    state = hub.replays.after(subscription, channels, None)
+    state = asked.history(None)
     # Events that were kept after a loss are given, too; those after the clock arrive live.
     clock = state.clock if history is None else min(history.clock, state.clock)
     given = [*state.messages, *(history.messages if history is not None else ())]
@@ -150,35 +148,30 @@ def _with_state(
         first.append(control.reset(reason))
     # Values may be older than any history.  So `ready` has no position, and a client that is cut
     # before it has all of them begins anew; the last frame takes it to the present.
-    last = [control.heartbeat(clock)] if subscription.numbered else []
+    last = [control.heartbeat(clock)] if is_numbered else []
     values = parts([message for _, message in messages])
     return Beginning(None, clock, itertools.chain(first, values, last))
 
 
-def _with_all(
-    hub: Hub,
-    subscription: Subscription,
-    channels: frozenset[Channel],
-    after: Position | None,
-    last_event_id: str | None,
-) -> Beginning:
+def _with_all(asked: Asked) -> Beginning:
     """Begin with all that the newest run has come to, or with what of it is new to the client."""
-    [channel] = channels
+    hub, after = asked.hub, asked.after
+    [channel] = asked.channels
     log = hub.broker.runs.look(channel.name)
-    reason = "unknown id" if last_event_id and after is None else None
+    reason = "unknown id" if asked.last_event_id and after is None else None
     if log.started is None:
         # One that begins after this moment is live.
-        snapshot = hub.replays.after(subscription, channels, after or BEGINNING)
+        snapshot = asked.history(after or BEGINNING)
         log = hub.broker.runs.look(channel.name)
         if log.started is None:
             return _of_unknown_run(hub, after, snapshot, reason)
     if after is not None:
-        snapshot = hub.replays.after(subscription, channels, after)
+        snapshot = asked.history(after)
         reason = snapshot.reason
     if after is None or reason is not None:
         # The page begins anew, and needs all of it.
         after = log.started
-        snapshot = hub.replays.after(subscription, channels, after)
+        snapshot = asked.history(after)
         reason = reason or snapshot.reason
     messages = joined(snapshot.messages)
     if log.ended is not None and snapshot.clock >= log.ended and not any(map(end_of, messages)):

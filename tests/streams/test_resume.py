@@ -6,7 +6,7 @@ from flask_redis_events.broker.memory import MemoryBroker
 from flask_redis_events.clients import Subscription
 from flask_redis_events.hub import Hub
 from flask_redis_events.settings import Settings
-from flask_redis_events.streams.resume import Beginning, begin_at_once, begin_from_redis
+from flask_redis_events.streams.resume import Asked, Beginning, begin_at_once, begin_from_redis
 from flask_redis_events.wire import Form, Position
 from flask_redis_events.wire.sse import encode
 from tests.support.factories import channels, went_live
@@ -20,8 +20,8 @@ def listen(hub: Hub, name: str) -> Subscription:
 
 
 def begin(hub: Hub, inbox: Subscription, *, backlog: int = 0) -> Beginning:
-    asked = hub, inbox, inbox.channels
-    return begin_at_once(*asked, backlog=backlog) or begin_from_redis(*asked, backlog=backlog)
+    asked = Asked(hub, inbox, inbox.channels, backlog=backlog)
+    return begin_at_once(asked) or begin_from_redis(asked)
 
 
 def test_a_new_stream_begins_where_its_subscribe_was():
@@ -41,8 +41,8 @@ def test_a_new_stream_begins_where_its_subscribe_was():
 
 def resume(hub: Hub, name: str, id: Position | None) -> Beginning:
     inbox = listen(hub, name)
-    asked = hub, inbox, inbox.channels, str(id)
-    return begin_at_once(*asked) or begin_from_redis(*asked)
+    asked = Asked(hub, inbox, inbox.channels, str(id))
+    return begin_at_once(asked) or begin_from_redis(asked)
 
 
 def test_the_client_of_a_silent_channel_does_not_grow_old():
