@@ -22,20 +22,24 @@
 
 -- include publish
 
-local run, runs, history = KEYS[1], KEYS[2], KEYS[8]
-local deed, token, number, final = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[6]
+local run, runs, ids, history = KEYS[1], KEYS[2], KEYS[3], KEYS[8]
+local deed, token, number, lease, ttl, final, lost = unpack(ARGV, 1, 7)
+number, lease = tonumber(number), tonumber(lease)
+-- What publish.lua is given: its keys, its arguments up to the messages, and the messages.
+local keys, head, name, added = {unpack(KEYS, 3)}, {unpack(ARGV, 8, 11)}, ARGV[11], {}
+for at = 12, #ARGV do added[#added + 1] = ARGV[at] end
 -- How long a run is known, in ms, if Redis has lost how long it was to be.
 local UNKNOWN = 3600000
-local lease, ttl, name = tonumber(ARGV[4]), ARGV[5], ARGV[11]
 
-local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
+local newest = redis.call('XREVRANGE', ids, '+', '-', 'COUNT', 1)[1]
 if not newest then return false end
-local found = redis.call('HMGET', run, 'token', 'state', 'number', 'lapses', 'ttl', 'stop')
-local holder, state, stop = found[1], found[2], found[6] or ''
+local known = redis.call('HMGET', run, 'token', 'state', 'number', 'lapses', 'ttl', 'stop')
+local holder, state, written, lapses, begun_with, stop = unpack(known, 1, 6)
+written, stop = tonumber(written), stop or ''
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local lapsed = state == 'running' and tonumber(found[4]) <= now
-ttl = tonumber(ttl ~= '' and ttl or found[5] or UNKNOWN)
+local lapsed = state == 'running' and tonumber(lapses) <= now
+ttl = tonumber(ttl ~= '' and ttl or begun_with or UNKNOWN)
 -- The log of a run is whole.
 KEEP, TTL, SILENCE = '1000000000000', ttl, math.max(ttl, SILENCE)
 
@@ -48,7 +52,7 @@ end
 
 -- Publish messages; return the id of the last one.
 local function say(messages)
-  local keys, arguments = {unpack(KEYS, 3)}, {unpack(ARGV, 8, 11)}
+  local arguments = {unpack(head)}
   for _, word in ipairs(messages) do arguments[#arguments + 1] = word end
   local first = publish(keys, arguments)
   -- '' is for an attempt that was given up, whose answer nobody reads.
@@ -64,7 +68,7 @@ local function close(id, as)
 end
 
 local function lose()
-  local id = say({1, '', ARGV[7]})
+  local id = say({1, '', lost})
   if not id then return false end
   close(id, 'lost')
   return {'lost', stop}
@@ -87,7 +91,7 @@ end
 if deed == 'begin' then
   if holder == token then return {state, stop} end
   if lapsed then
-    local id = say({1, '', ARGV[7]})
+    local id = say({1, '', lost})
     if not id then return false end
     newest = {id}
   elseif state == 'running' then
@@ -107,17 +111,15 @@ if not state then return lose_what_is_gone() end
 if holder ~= token then return {'lost', stop} end
 if state ~= 'running' then return {state, stop} end
 -- A write that adds nothing renews the lease, and has the number of the write before it.
-local written, adds = tonumber(found[3]), #ARGV > 11 or final ~= ''
+local adds = #added > 0 or final ~= ''
 -- A failover has lost what came in between, and the log must not go on as if it were complete.
 if number > written + (adds and 1 or 0) then return lose() end
 local id = newest[1]
 if number <= written then
   -- It is the repetition of a write, or a renewal.
   final = ''
-elseif #ARGV > 11 then
-  local messages = {}
-  for at = 12, #ARGV do messages[#messages + 1] = ARGV[at] end
-  id = say(messages)
+elseif #added > 0 then
+  id = say(added)
   if not id then return false end
 end
 redis.call('HSET', run, 'number', math.max(number, written), 'lapses', now + lease)
