@@ -25,10 +25,12 @@ IDLE = 1.0
 class Loan:
     """A connection for commands; `with` lends it, and it is disconnected if the block fails."""
 
-    __slots__ = ("_pool", "_used", "connection")
+    __slots__ = ("_pool", "_used", "connection", "home")
 
-    def __init__(self, pool: CommandPool, connection: Any) -> None:
+    def __init__(self, pool: CommandPool, connection: Any, home: deque[Loan]) -> None:
         self._pool = pool
+        #: Where it waits for the next call.
+        self.home = home
         self._used = 0.0
         self.connection = connection
 
@@ -66,7 +68,8 @@ class CommandPool:
         self._permits: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in range(CONNECTIONS):
             self._permits.put(None)
-        # Its operations are atomic, so that nobody disconnects a connection that is lent.
+        # Its operations are atomic, so that nobody disconnects a connection that is lent.  Whoever
+        # disconnects all of them puts another one in its place.
         self._idle: deque[Loan] = deque()
 
     def lend(self, *, sure: bool = False) -> Loan:
@@ -78,10 +81,11 @@ class CommandPool:
                 f"All {CONNECTIONS} connections to Redis were in use for {self._patience:.0f} s:"
                 " Redis is slow, or one process emits in too many threads at once."
             ) from None
+        idle = self._idle
         try:
-            loan = self._idle.pop()
+            loan = idle.pop()
         except IndexError:
-            loan = Loan(self, self._make())
+            loan = Loan(self, self._make(), idle)
         try:
             loan.make_usable(sure=sure)
         except BaseException:
@@ -90,13 +94,21 @@ class CommandPool:
         return loan
 
     def take_back(self, loan: Loan) -> None:
-        self._idle.append(loan)
+        loan.home.append(loan)
+        if loan.home is not self._idle:
+            # Meanwhile all were disconnected.
+            _disconnect(loan.home)
         self._permits.put(None)
 
     def disconnect(self) -> None:
-        """Disconnect the connections that nobody uses."""
-        while self._idle:
-            try:
-                self._idle.pop().connection.disconnect()
-            except IndexError:
-                return
+        """Disconnect all connections: those that nobody uses now, the others when they return."""
+        idle, self._idle = self._idle, deque()
+        _disconnect(idle)
+
+
+def _disconnect(loans: deque[Loan]) -> None:
+    while loans:
+        try:
+            loans.pop().connection.disconnect()
+        except IndexError:
+            return

@@ -49,6 +49,8 @@ class Commands:
         self._connection_class, self._settings = connection_settings(url, client)
         self._processes: dict[int, Process] = {}
         self._scripts = scripts
+        #: How many connections `connect` has made.
+        self.opened = 0
 
     @property
     def process(self) -> Process:
@@ -65,10 +67,16 @@ class Commands:
         return self.process.calls.slot()
 
     def connect(self, name: str) -> Any:
-        """Return a new connection, which belongs to the caller; `CLIENT LIST` shows the name."""
+        """Return a new connection, which belongs to the caller; `CLIENT LIST` shows the name.
+
+        Commands use no connection any more that was made before it: that may lead to a master which
+        was cut off and does not know yet that it is none.
+        """
         connection = self._connection_class(**self._settings)
         with translated():
             connection.connect()
+            self.process.pool.disconnect()
+            self.opened += 1
             connection.send_command("CLIENT", "SETNAME", name, check_health=False)
             # Redis may lack the command or forbid it, and the name is for people only.
             _read(connection)

@@ -69,11 +69,11 @@ class RedisBroker:
             "INNER": stamps.inner,
             "OUTER": stamps.outer,
         }
-        self._commands = Commands(url, client, Scripts(settings))
-        self.people = RedisPeople(self._commands.run, self._commands.execute, self._key)
-        self._states = RedisStates(self._run, self._commands.execute, self._key, state)
+        self._commands = commands = Commands(url, client, Scripts(settings))
+        self.people = RedisPeople(commands.run, commands.execute, self._key)
+        self._states = RedisStates(self._run, commands.execute, self._key, state)
         self.runs = RedisRuns(
-            self._run, self._commands.execute, self._key, self._commands.slot, self._publishing
+            self._run, commands.execute, self._key, commands.slot, self._publishing
         )
 
     def publish(
@@ -156,12 +156,18 @@ class RedisBroker:
                 since=None if witness is None else witness.id,
                 max_bytes=max_bytes,
             )
+            opened = self._commands.opened
             try:
                 with self._turn(channels, max_bytes):
                     if state:
-                        return self._states.replay(history, channels, max_bytes)
-                    found = self._replay(history, channels, after, last)
-                return found if witness is None else self._look_for(witness, history, found)
+                        found = self._states.replay(history, channels, max_bytes)
+                    else:
+                        found = self._replay(history, channels, after, last)
+                if witness is not None:
+                    found = self._look_for(witness, history, found)
+                # A feed that was opened meanwhile may lead to another server than was read from.
+                if opened == self._commands.opened:
+                    return found
             except (TooMuch, TooMany):
                 history.read(())
                 return too_much(history.state)
@@ -184,11 +190,7 @@ class RedisBroker:
             searching.release()
 
     def _replay(
-        self,
-        history: History,
-        channels: Collection[Channel],
-        after: Position | None,
-        last: int,
+        self, history: History, channels: Collection[Channel], after: Position | None, last: int
     ) -> Snapshot:
         wanted = after is not None or last > 0
         history.read([c.name for c in channels if not c.pattern] if wanted else [])

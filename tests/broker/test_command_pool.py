@@ -94,8 +94,8 @@ def test_a_reply_that_nobody_read_is_not_the_next_calls(pool):
         assert ping(connection) == b"PONG"
 
 
-def test_idle_connections_are_disconnected_and_no_others(pool):
-    """A command under way on another connection is not cut off."""
+def test_connections_are_disconnected_when_their_calls_have_ended(pool):
+    """A command under way is not cut off, and its connection is not lent again."""
     with pool.lend() as used:
         with pool.lend() as idle:
             ping(idle)
@@ -103,3 +103,5 @@ def test_idle_connections_are_disconnected_and_no_others(pool):
 
         assert not is_connected(idle)
         assert ping(used) == b"PONG"
+
+    assert not is_connected(used)

@@ -50,8 +50,12 @@ class Relay:
 
     def lead_to(self, port: int) -> None:
         """End all connections, and lead new ones to another port."""
-        self._to = port
+        self.lead_new_ones_to(port)
         self.cut()
+
+    def lead_new_ones_to(self, port: int) -> None:
+        """Lead new connections to another port; the others stay with a server that was cut off."""
+        self._to = port
 
     def _accept(self) -> None:
         while True:
