@@ -9,10 +9,11 @@ import random
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flask_redis_events.concurrency import Deadline
 from flask_redis_events.wire import Position
 from tests.support.servers import Gunicorn
 from tests.support.waiting import wait_until
@@ -37,6 +38,9 @@ SETTINGS = {
 }
 #: Seconds after which a fault is noted as a slow one.
 SLOW = 60
+#: Seconds in which all pages must come to the last message, and once more to their stream: a busy
+#: machine needs many, and a quiet one hardly any.
+PATIENCE = 60
 #: Small socket buffers in the kernel, so that the server soon notices a client that does not read.
 CONFIG = """
 def when_ready(server):
@@ -204,21 +208,28 @@ class Audit:
         self.scribe.look()
         records = [record for each in self.emitting for record in each.records]
         records += [*self._burster.records, *self.scene.records]
+        # A page that came last has perhaps no answer yet.
+        self._wait_for_pages([functools.partial(_began, page, 1) for page in self.pages])
         ledger, fate = self._reconcile(records)
-        deadline = time.monotonic() + 40
-        for page in self.pages:
-            last = max(page.awaited(ledger, fate), default=Position(0))
-            with contextlib.suppress(AssertionError):
-                wait_until(
-                    functools.partial(_has, page, last), max(0.0, deadline - time.monotonic())
-                )
+        lasts = [max(page.awaited(ledger, fate), default=Position(0)) for page in self.pages]
+        arrived = zip(self.pages, lasts, strict=True)
+        self._wait_for_pages([functools.partial(_has, page, last) for page, last in arrived])
         self.stage.settle()
         # All pages reconnect, because a wrong cursor shows in what the server then sends.
+        again = [functools.partial(_began, page, page.beginnings + 1) for page in self.pages]
         for page in self.pages:
             page.drop()
+        self._wait_for_pages(again)
         _listen(HEARTBEAT * 3)
         self._ask_for_metrics()
         return self._reconcile(records)
+
+    def _wait_for_pages(self, conditions: Iterable[Callable[[], bool]]) -> None:
+        """Wait for a condition of each page; whoever judges the page sees if it did not come."""
+        deadline = Deadline(PATIENCE)
+        for condition in conditions:
+            with contextlib.suppress(AssertionError):
+                wait_until(condition, deadline.left or 0.0)
 
     def _end_every_channel(self) -> None:
         """Emit last messages, so that each page has something to come to."""
@@ -238,6 +249,7 @@ class Audit:
             # A heartbeat's id is older than the heartbeat.
             self.world.silence_ttl - HEARTBEAT - 0.5,
             received,
+            looks=self.scribe.looks,
         )
         ledger = reconcile(
             records,
@@ -287,6 +299,10 @@ def run(plan: Plan, directory: Path, say: Say = lambda text: None) -> Outcome:
         audit = Audit(plan, directory, say, running)
         faults = audit.make_trouble()
         return audit.count(*audit.settle(), faults)
+
+
+def _began(page: Page, times: int) -> bool:
+    return page.beginnings >= times
 
 
 def _has(page: Page, last: Position) -> bool:

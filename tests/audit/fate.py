@@ -9,7 +9,8 @@ Pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -45,9 +46,29 @@ class Fate:
     received: Collection[Any] = ()
     #: By how many seconds a client on an open stream received a message late, in each second.
     lags: Mapping[int, float] = field(default_factory=dict)
+    #: When somebody looked at all messages on Redis, in order.
+    looks: Sequence[Window] = ()
 
     def had_until(self, kept: Any) -> float:
         return math.inf if self.lasting else self.seen.get(kept, 0.0)
+
+    def gone_by(self, emission: Any) -> float:
+        """Return when Redis had lost a message for certain: at the end of a look without it."""
+        last = max(emission.ended, self.had_until(emission.kept))
+        later = bisect_right(self.looks, last, key=lambda look: look[0])
+        return self.looks[later][1] if later < len(self.looks) else math.inf
+
+    def may_have_come(
+        self, emission: Any, asked_at: float, began_at: float, began: Position
+    ) -> bool:
+        """Say whether a client may have a message that it need not have.
+
+        It asked for its stream, which then began at a position.
+        """
+        if self.gone_by(emission) < asked_at:
+            return False
+        # After a failover, what was under way when the stream began may have an older id.
+        return bool(emission.id > began or emission.ended >= began_at)
 
     def may_be_unseen(self, emission: Any) -> bool:
         """Say whether a failover lost the message before any client showed that it existed."""

@@ -123,6 +123,11 @@ class Page(EventSource):
         return None
 
     @property
+    def beginnings(self) -> int:
+        """How often a `ready` came."""
+        return sum(event.event == "ready" for event in self.events)
+
+    @property
     def received(self) -> list[Kept]:
         return received(self.events)
 
@@ -151,6 +156,16 @@ class Page(EventSource):
             )
         ]
 
+    def possible(self, ledger: Ledger, fate: Fate) -> list[Emission]:
+        """Return the messages that may have come to the page, also if they need not have."""
+        if self.began is None:
+            return []
+        return [
+            emission
+            for emission in expected(ledger.truth, self.asked.channels)
+            if fate.may_have_come(emission, self.asked_at, *self.began)
+        ]
+
     def awaited(self, ledger: Ledger, fate: Fate) -> list[Position]:
         """Return the ids of the messages that the page must receive."""
         return [one.id for one in self.wanted(ledger, fate) if not self._skips(one)]
@@ -173,10 +188,11 @@ class Page(EventSource):
         every = self.wanted(ledger, fate)
         wanted = [emission for emission in every if not self._skips(emission)]
         left_out = [emission for emission in every if self._skips(emission)]
+        possible = [one for one in self.possible(ledger, fate) if not self._skips(one)]
         if self.asked.gathers:
             # A generator's stream has a position as old as what the generator holds.
             fate = replace(fate, silence=fate.silence - GATHER)
-        faults = judge(verdict, name, had, wanted, fate, left_out=left_out)
+        faults = judge(verdict, name, had, wanted, fate, left_out=left_out, possible=possible)
         if faults:
             verdict.tell(self._around(faults[0]))
 

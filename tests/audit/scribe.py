@@ -13,6 +13,7 @@ from flask_redis_events.wire import Position
 from flask_redis_events.wire import sse as wire
 
 from .emitting import PREFIX
+from .fate import Window
 from .ledger import Kept, Name
 from .stores import Store
 
@@ -28,6 +29,8 @@ class Scribe:
     def __init__(self, store: Store) -> None:
         #: Each message that was seen, and until when it was there for certain, as Unix times.
         self.seen: dict[Kept, float] = {}
+        #: When each look began and ended.
+        self.looks: list[Window] = []
         self._store = store
         #: What an entry of a history means.
         self._read: dict[tuple[bytes, bytes, bytes], Kept] = {}
@@ -50,6 +53,7 @@ class Scribe:
                 pass  # in the midst of a fault
 
     def look(self) -> None:
+        began = time.time()
         with redis.Redis.from_url(self._store.master.url, socket_timeout=5) as client:
             for key in client.scan_iter(match=f"{PREFIX}history:*", count=1000):
                 if key.startswith(LOGS):
@@ -57,6 +61,7 @@ class Scribe:
                 at = time.time()
                 for id, fields in client.xrange(key):
                     self.seen[self._kept(key, id, fields)] = at
+        self.looks.append((began, time.time()))
 
     def _kept(self, key: bytes, id: bytes, fields: Any) -> Kept:
         entry = (key, id, fields[b"frame"])

@@ -156,6 +156,42 @@ def test_ids_may_begin_anew_after_a_failover(reason: str, found: dict[str, Any])
     assert counts(had(4, 9, reason, 6, 7), fate) == found
 
 
+@pytest.mark.parametrize("possible, strangers", [(5, 0), (8, 1)])
+def test_a_message_that_may_have_come_is_no_stranger(possible: int, strangers: int):
+    """It is neither missed where it did not come, nor strange where it did."""
+    verdict = Verdict()
+    wanted = [emission(number) for number in (4, 6, 7, 9)]
+    for events in (had(4, 6, 7, 9), had(4, 5, 6, 7, 9)):
+        judge(verdict, "client", events, wanted, Fate(), possible=[emission(possible)])
+
+    assert (verdict.lost, verdict.strangers) == (0, strangers)
+
+
+#: Looks at Redis, of which the second lacks the message 4.
+LOOKS = [(4.5, 4.8), (5.0, 5.5), (6.0, 6.5)]
+
+
+@pytest.mark.parametrize(
+    "asked, began, came",
+    [
+        # It was gone by the end of the second look, perhaps later than at its begin.
+        ((5.2, 5.3), 3, True),
+        ((5.6, 5.7), 3, False),
+        # It is older than the stream.
+        ((4.2, 4.3), 5, False),
+        # It was still under way when the stream began, and a new master gave it an older id.
+        ((3.0, 3.5), 5, True),
+    ],
+)
+def test_a_client_may_have_what_redis_had_when_it_came(
+    asked: tuple[float, float], began: int, came: bool
+):
+    """A message may come until a look at Redis begins after the last one that found it."""
+    fate = Fate({emission(4).kept: 4.6}, lasting=False, looks=LOOKS)
+
+    assert fate.may_have_come(emission(4), *asked, Position(began)) == came
+
+
 @pytest.mark.parametrize("left_out, found", [(8, "true_resets"), (7, "false_resets")])
 def test_a_reset_may_tell_of_what_the_application_leaves_out(left_out: int, found: str):
     """A worker cannot know that a callback would have skipped the message that was lost."""

@@ -100,11 +100,13 @@ def judge(
     fate: Fate,
     *,
     left_out: Sequence[Emission] = (),
+    possible: Sequence[Emission] = (),
 ) -> list[float]:
     """Count the differences between expected and received messages; return when they happened.
 
     Messages that the application would have `left_out` are not missed, but a reset that tells of
-    them is true.
+    them is true.  Those that are `possible` may have come or not, because Redis lost them just when
+    the client came.
     """
     got = [
         Kept(had.id, had.name) for had in events if had.kind == "message" and had.id and had.name
@@ -118,11 +120,12 @@ def judge(
     false = {index for index, had in enumerate(events) if had.kind == "reset"} - true
     excused = {index for index in false if _excused(index, events, fate)}
     wrong = [events[index] for index in sorted(false - excused)]
+    strange = seen - {emission.kept for emission in [*wanted, *possible]}
     found: dict[str, Sequence[object]] = {
         "lost": lost,
         "repeated": [one for one, count in Counter(got).items() for _ in range(count - 1)],
         "out_of_order": list(_disorder(events)),
-        "strangers": sorted(seen - {emission.kept for emission in wanted}),
+        "strangers": sorted(strange),
         "damaged": [had.data for had in events if had.kind == "damaged"],
         "cursor_back": list(_back(events)),
         "false_resets": wrong,
@@ -136,7 +139,8 @@ def judge(
     for kind, ids in found.items():
         setattr(verdict, kind, getattr(verdict, kind) + len(ids))
         verdict.note(kind.replace("_", " "), name, ids)
-    return [*(emission.ended for emission in lost), *(had.at for had in wrong)]
+    odd = [*wrong, *(had for had in events if (had.id, had.name) in strange)]
+    return [*(emission.ended for emission in lost), *(had.at for had in odd)]
 
 
 def _reason(reset: Had) -> str:
