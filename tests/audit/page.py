@@ -182,7 +182,8 @@ class Page(EventSource):
         refused = self.broken or (self.status if self.status != 200 else None)
         if refused or (self.began is None and not self.left):
             verdict.stopped += 1
-            verdict.note("stopped", self.name, [refused])
+            verdict.note("stopped", self.name, [refused or "no answer"])
+            verdict.tell(self._around(math.inf))
         had = expand(self._timed(), ledger.positions, gathered=self.asked.gathers)
         name = f"{self.name} (closed early)" if self.left else self.name
         every = self.wanted(ledger, fate)

@@ -95,7 +95,7 @@ def _judge(
         "out_of_order": [n for part in _parts(saw) for m, n in pairwise(part) if n < m],
         "strangers": sorted(shown - set(play.sent)),
         "false_resets": [saw[r] for r in resets if r not in true and r not in excused],
-        "stopped": [] if end or _is_forgotten(play, page, fate) else ["no end"],
+        "stopped": [] if end or (saw and _is_forgotten(play, page, fate)) else [_lack(saw)],
         "wrong_ends": [end] if end and not _may_end_so(play, end, saw, wanted, fate) else [],
     }
     verdict.deliveries += sum(len(one.numbers) for one in saw)
@@ -141,11 +141,15 @@ def _excused(saw: Sequence[Saw], number: int, fate: Fate) -> bool:
     return fate.excuses_reset(saw[number].text, saw[number].at, cursor, cursor_at)
 
 
+def _lack(saw: Sequence[Saw]) -> str:
+    return "no end" if saw else "no answer"
+
+
 def _waits(play: Play, saw: Sequence[Saw], fate: Fate) -> bool:
     """Say whether a viewer came when Redis did not know the run, and waits for its begin."""
-    return _is_forgotten(play, _numbers(saw), fate) and not any(
-        one.kind in ("reset", "end") for one in saw
-    )
+    if not saw or any(one.kind in ("reset", "end") for one in saw):
+        return False
+    return _is_forgotten(play, _numbers(saw), fate)
 
 
 def _is_forgotten(play: Play, page: Sequence[int], fate: Fate) -> bool:

@@ -100,6 +100,8 @@ def test_a_run_may_be_forgotten():
     # This one never began.
     assert counts(Play("run-1"), LASTING, seen()) == {"waiting": 1}
     assert counts(killed("pending"), LOSING, seen(0, 1)) == {"stopped": 1}
+    # This viewer waits for an answer.
+    assert counts(Play("run-1"), LASTING, []) == {"stopped": 1}
 
 
 def test_a_run_may_be_lost_before_anybody_had_any_of_it():

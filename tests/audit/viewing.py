@@ -14,9 +14,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from flask_redis_events import BrokerError, Emitter
+from flask_redis_events.concurrency import Deadline
 from flask_redis_events.wire import Position
 from flask_redis_events.wire.sse import Event
 from tests.support.processes import Process
@@ -35,6 +37,8 @@ PERIOD = 0.2
 PRODUCERS = 2
 #: Seconds in which a run is declared lost: its lease, and a worker's look every five.
 NOTICE = LEASE + 5
+#: Seconds after that in which every viewer must have its end; a busy machine needs many.
+PATIENCE = 60
 
 
 class Viewer(EventSource):
@@ -141,12 +145,23 @@ class Stage:
 
     def settle(self) -> None:
         """Wait until all viewers have their end, and ask Redis for what it knows of the runs."""
+        every = [(play, viewer) for play, viewers in self.plays for viewer in viewers]
         with contextlib.suppress(AssertionError):
-            wait_until(
-                lambda: all(v.ended for _, viewers in self.plays for v in viewers), NOTICE * 3
-            )
+            wait_until(lambda: all(viewer.ended for _, viewer in every), NOTICE * 3)
+        deadline = Deadline(PATIENCE)
+        for play, viewer in every:
+            with contextlib.suppress(AssertionError):
+                wait_until(partial(self._has_come_to_rest, play, viewer), deadline.left or 0.0)
         for play, _ in self.plays:
             _ask(self._emitter, play)
+
+    def _has_come_to_rest(self, play: Play, viewer: Viewer) -> bool:
+        """Say whether a viewer has its end, or waits for a run that Redis does not know."""
+        saw = list(viewer.saw)
+        if viewer.ended or not saw or any(one.numbers for one in saw):
+            return viewer.ended
+        # Not sooner, because whoever asks for the status ends a run whose producer is lost.
+        return self._emitter.run_status(play.name) == "pending"
 
     def close(self) -> None:
         self._over.set()
