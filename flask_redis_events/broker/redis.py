@@ -106,9 +106,8 @@ class RedisBroker:
             return [None] * len(messages)
         numbers: dict[str, int] = {}
         given: list[Any] = []
-        keeps = False
-        for channel, frame, key, keep in messages:
-            keeps = keeps or bool(keep)
+        keeps = any(one.keep for one in messages)
+        for channel, frame, key, _ in messages:
             given += [numbers.setdefault(channel, len(numbers) + 1), _tail(key), frame]
         with self._commands.slot() as slot:
             keys, arguments = self._publishing(slot, *numbers, persist=persist)
@@ -163,8 +162,7 @@ class RedisBroker:
                         found = self._states.replay(history, channels, max_bytes)
                     else:
                         found = self._replay(history, channels, after, last)
-                if witness is not None:
-                    found = self._look_for(witness, history, found)
+                found = found if witness is None else self._look_for(witness, history, found)
                 # A feed that was opened meanwhile may lead to another server than was read from.
                 if opened == self._commands.opened:
                     return found
