@@ -52,6 +52,11 @@ class Fate:
     def had_until(self, kept: Any) -> float:
         return math.inf if self.lasting else self.seen.get(kept, 0.0)
 
+    def describe(self, emission: Any) -> str:
+        """Say what became of a message, for the story of a client that lacks it."""
+        until, had = self.had_until(emission.kept), emission.kept in self.received
+        return f"Redis had it until {until:.3f}, and {'some' if had else 'no'} client received it."
+
     def gone_by(self, emission: Any) -> float:
         """Return when Redis had lost a message for certain: at the end of a look without it."""
         last = max(emission.ended, self.had_until(emission.kept))

@@ -139,6 +139,8 @@ def judge(
     for kind, ids in found.items():
         setattr(verdict, kind, getattr(verdict, kind) + len(ids))
         verdict.note(kind.replace("_", " "), name, ids)
+    if lost:
+        verdict.tell([f"{name} lacks {lost[0]}", fate.describe(lost[0])])
     odd = [*wrong, *(had for had in events if (had.id, had.name) in strange)]
     return [*(emission.ended for emission in lost), *(had.at for had in odd)]
 

@@ -21,10 +21,11 @@ def test_nothing_is_lost_in_silence_repeated_or_out_of_order(world: str, tmp_pat
     """Every message arrives once and in order, or Redis had lost it and the client was told."""
     if world == "losing" and (missing := TravellingRedis.missing()):
         (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    seed = random.randrange(10**6)
-    outcome = run(Plan(seed, seconds=25, clients=50, world=world), tmp_path)
+    plan = Plan(random.randrange(10**6), seconds=25, clients=50, world=world)
+    outcome = run(plan, tmp_path)
 
-    command = f"python -m tests.audit --world {world} --seed {seed}"
+    size = f"--seconds {plan.seconds} --clients {plan.clients}"
+    command = f"python -m tests.audit --world {world} --seed {plan.seed} {size}"
     assert outcome.clean, f"{command}\n{table(outcome)}"
     assert outcome.verdict.deliveries > 1000
 
