@@ -158,12 +158,13 @@ class Page(EventSource):
 
     def possible(self, ledger: Ledger, fate: Fate) -> list[Emission]:
         """Return the messages that may have come to the page, also if they need not have."""
-        if self.began is None:
+        began = self.began
+        if began is None:
             return []
         return [
             emission
             for emission in expected(ledger.truth, self.asked.channels)
-            if fate.may_have_come(emission, self.asked_at, *self.began)
+            if fate.may_have_come(emission, self.asked_at, *began)
         ]
 
     def awaited(self, ledger: Ledger, fate: Fate) -> list[Position]:

@@ -74,7 +74,7 @@ def _judge(
     fate: Fate,
 ) -> None:
     resets = [index for index, one in enumerate(saw) if one.kind == "reset"]
-    page = _numbers(saw[resets[-1] :] if resets else saw)
+    page = on_page(saw)
     missed = sorted(wanted - set(page))
     end = next((one for one in saw if one.kind == "end"), None)
     told = [n for n in missed if any(saw[r].at >= play.sent.get(n, 0.0) for r in resets)]
@@ -113,8 +113,10 @@ def _judge(
         verdict.tell([f"{name}: {play.state} at {play.ended}, {play.status}", sent, *map(str, saw)])
 
 
-def _numbers(saw: Iterable[Saw]) -> list[int]:
-    return [number for one in saw for number in one.numbers]
+def on_page(saw: Sequence[Saw]) -> list[int]:
+    """Return the numbers that a page shows, which begins anew after a reset."""
+    *_, part = _parts(saw)
+    return part
 
 
 def _parts(saw: Sequence[Saw]) -> Iterator[list[int]]:
@@ -149,7 +151,7 @@ def _waits(play: Play, saw: Sequence[Saw], fate: Fate) -> bool:
     """Say whether a viewer came when Redis did not know the run, and waits for its begin."""
     if not saw or any(one.kind in ("reset", "end") for one in saw):
         return False
-    return _is_forgotten(play, _numbers(saw), fate)
+    return _is_forgotten(play, on_page(saw), fate)
 
 
 def _is_forgotten(play: Play, page: Sequence[int], fate: Fate) -> bool:

@@ -28,7 +28,7 @@ from tests.support.waiting import wait_until
 from .emitting import Where
 from .fate import Fate
 from .producing import BEFORE, LEASE, arguments, numbers
-from .runs import Play, Saw, judge_run
+from .runs import Play, Saw, judge_run, on_page
 from .verdict import Verdict
 
 #: Seconds between two looks at the journals.
@@ -158,7 +158,7 @@ class Stage:
     def _has_come_to_rest(self, play: Play, viewer: Viewer) -> bool:
         """Say whether a viewer has its end, or waits for a run that Redis does not know."""
         saw = list(viewer.saw)
-        if viewer.ended or not saw or any(one.numbers for one in saw):
+        if viewer.ended or not saw or on_page(saw):
             return viewer.ended
         # Not sooner, because whoever asks for the status ends a run whose producer is lost.
         return self._emitter.run_status(play.name) == "pending"
