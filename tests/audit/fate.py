@@ -85,6 +85,13 @@ class Fate:
             for failover in self.failovers
         )
 
+    def failed_over(self, emission: Any) -> float:
+        """Return when the failover was over in which a message was emitted; 0 if there was none."""
+        window = (emission.began, emission.ended)
+        return max(
+            (end for begin, end in self.failovers if overlaps(window, [(begin, end)])), default=0.0
+        )
+
     def excuses_reset(self, reason: str, at: float, cursor: Position, cursor_at: float) -> bool:
         """Say whether a reset that is not true could not be avoided.
 

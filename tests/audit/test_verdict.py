@@ -147,6 +147,17 @@ def test_a_failover_may_lose_what_nobody_had(received: tuple[Kept, ...], found: 
     assert counts(had(4, 6, 9), fate) == {found: 1}
 
 
+@pytest.mark.parametrize("over, found", [(16.0, "told"), (14.0, "lost")])
+def test_a_failover_is_told_of_when_it_is_over(over: float, found: str):
+    """A worker may stay with a master that was cut off, until that becomes a replica."""
+    excuses = [Excuse("forked", 5.0, Position(100))]
+    kept = {emission(number).kept: 100.0 for number in (4, 6, 7, 9)}
+    fate = Fate(kept, lasting=False, excuses=excuses, failovers=[(6.5, over)])
+
+    events = had(4, 6, 9, f"~{int(15 + LATE)}", "forked")
+    assert counts(events, fate) == {found: 1, "excused": {"forked": 1}}
+
+
 @pytest.mark.parametrize("reason, found", [("forked", {}), ("trimmed", {"out_of_order": 1})])
 def test_ids_may_begin_anew_after_a_failover(reason: str, found: dict[str, Any]):
     """Order is that of ids between resets which say that Redis' clock is another one."""

@@ -16,7 +16,8 @@ from .fate import Fate
 from .ledger import Emission, Had, Kept
 
 #: Seconds after a client has passed a lost message in which it must have been told: what a worker
-#: takes that learns of a failover from another one.
+#: takes that learns of a failover from another one.  They begin when the failover is over, because
+#: a worker that stayed with a master that was cut off finds out when that one becomes a replica.
 LATE = 10.0
 #: How many details and stories are kept.
 MOST = 20
@@ -114,7 +115,7 @@ def judge(
     seen = set(got)
     missed = [emission for emission in wanted if emission.kept not in seen]
     silent, true = _untold(missed, events, fate)
-    true |= _untold(left_out, events, fate, late=0.0)[1]
+    true |= _untold(left_out, events, fate, late=None)[1]
     unseen = [emission for emission in silent if fate.may_be_unseen(emission)]
     lost = [emission for emission in silent if emission not in unseen]
     false = {index for index, had in enumerate(events) if had.kind == "reset"} - true
@@ -150,9 +151,12 @@ def _reason(reset: Had) -> str:
 
 
 def _untold(
-    missed: Sequence[Emission], events: Sequence[Had], fate: Fate, *, late: float = LATE
+    missed: Sequence[Emission], events: Sequence[Had], fate: Fate, *, late: float | None = LATE
 ) -> tuple[list[Emission], set[int]]:
-    """Return the missed messages of which no reset tells, and which resets are true."""
+    """Return the missed messages of which no reset tells, and which resets are true.
+
+    With None, a reset tells of no message that the client has passed.
+    """
     times = [had.at for had in events]
     resets = [(index, had) for index, had in enumerate(events) if had.kind == "reset"]
     silent: list[Emission] = []
@@ -163,7 +167,8 @@ def _untold(
             (had.at for had in events[start:] if had.id is not None and had.id >= emission.id),
             float("inf"),
         )
-        telling = [one for one in resets if one[0] >= start and one[1].at <= passed + late]
+        until = passed if late is None else max(passed, fate.failed_over(emission)) + late
+        telling = [one for one in resets if one[0] >= start and one[1].at <= until]
         if not telling:
             silent.append(emission)
         gone_at = fate.had_until(emission.kept)
