@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import secrets
 from collections.abc import Callable, Iterator
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.security import generate_password_hash
 
+from examples.accounts import models as accounts
 from flask_redis_events.extension import NAME
 
 from .staging import PASSWORD
@@ -23,7 +26,15 @@ JSON = {"Accept": "application/json"}
 
 
 @pytest.fixture
-def make_app(tmp_path: Path) -> Iterator[MakeApp]:
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash passwords at little cost; the pages' tests, in a browser, do it as the examples do."""
+    quick = functools.partial(generate_password_hash, method="pbkdf2:sha256:100")
+    monkeypatch.setattr(accounts, "generate_password_hash", quick)
+    monkeypatch.setattr(accounts, "_NOBODY", quick("nobody's"))
+
+
+@pytest.fixture
+def make_app(tmp_path: Path, quick_hashes: None) -> Iterator[MakeApp]:
     """Return a function that makes the application of an example.
 
     No application context is open afterwards, because requests would share its `g`.
