@@ -53,13 +53,16 @@ class Scribe:
                 pass  # in the midst of a fault
 
     def look(self) -> None:
-        began = time.time()
-        with redis.Redis.from_url(self._store.master.url, socket_timeout=5) as client:
+        began, master = time.time(), self._store.master
+        with redis.Redis.from_url(master.url, socket_timeout=5) as client:
             for key in client.scan_iter(match=f"{PREFIX}history:*", count=1000):
                 if key.startswith(LOGS):
                     continue
                 at = time.time()
-                for id, fields in client.xrange(key):
+                entries = client.xrange(key)
+                if self._store.master is not master:
+                    return  # It still has what a failover has lost.
+                for id, fields in entries:
                     self.seen[self._kept(key, id, fields)] = at
         self.looks.append((began, time.time()))
 
