@@ -104,6 +104,18 @@ def test_a_reset_is_true_if_redis_had_lost_what_was_missed(
 
 
 @pytest.mark.parametrize(
+    "events, found",
+    [
+        (had(4, 6, "~8", "overflow", 9), {"told": 1, "true_resets": 1}),
+        (had(4, 6, 7, "overflow", 9), {"false_resets": 1}),
+    ],
+)
+def test_an_overflow_tells_of_what_redis_still_has(events: list[Had], found: dict[str, Any]):
+    """It is true if the client missed something."""
+    assert counts(events, Fate()) == found
+
+
+@pytest.mark.parametrize(
     "reason, mark, found",
     [
         ("evicted", 7, {"excused": {"evicted": 1}}),
