@@ -22,6 +22,7 @@ from .channels import Channel
 from .clients import Outcomes, Owner, Registry, Shared, Subscription, Ticker
 from .concurrency import Deadline, jitter
 from .endings import Ending
+from .kicks import Kicks
 from .pool import Pool
 from .rate import Rate
 from .reader import Probe, Reader, Replays
@@ -59,6 +60,7 @@ class Hub:
         self._clients: set[Owner] = set()
         #: How many of them one identity or address has, where that is limited (or else None).
         self._streams_of: Counter[Hashable] = Counter()
+        self._kicks = Kicks()
         self._ticker = Ticker(self._look)
         self._reader = Reader(
             broker,
@@ -78,11 +80,11 @@ class Hub:
             max_bytes=settings.max_replay,
         )
         #: This worker among others.
-        self.worker = Worker(broker, self.reports, self._describe, grace=settings.retry * 2)
+        self.worker = Worker(
+            broker, self.reports, self._describe, self._reader.reconnect, grace=settings.retry * 2
+        )
         self._started_at = time.time()
-        self._reading = False
-        self._ticking = False
-        self._met = False
+        self._reading = self._ticking = self._met = False
 
     @property
     def metrics(self) -> Metrics:
@@ -139,6 +141,8 @@ class Hub:
             client.dismiss(refusal)
         elif self.draining:
             self._dismiss(client)
+        elif ending := self._kicks.since(client.about.asked_at, client.about):
+            client.dismiss(ending)
         return refusal is None
 
     def leave(self, client: Owner) -> None:
@@ -205,16 +209,12 @@ class Hub:
         for audience in self._registry.listening(channel):
             audience.close(endings.FORBIDDEN, last=last)
 
-    def _kick(self, message: Message | None) -> None:
-        """End the streams that `events.disconnect` means; None: such a request may be lost."""
-        what = {} if message is None else message.value
-        ending = endings.DISCONNECTED if what.get("for_good") else endings.ASKED_AGAIN
-        identity, channel = what.get("identity"), what.get("channel")
+    def _kick(self, message: Message | None, *, old: bool = False) -> None:
+        """End the streams that `events.disconnect` means; see `Kicks.add`."""
+        kick = self._kicks.add(message, old=old)
         for client in self._snapshot():
-            about = client.about
-            meant = about.identity and (message is None or about.identity == identity)
-            if meant or channel in about.channels:
-                client.dismiss(ending)
+            if kick.means(client.about):
+                client.dismiss(kick.ending)
 
     def _snapshot(self) -> list[Owner]:
         with self._lock:

@@ -58,6 +58,7 @@ LADDER = [
     *(
         "workers.worker",
         "workers",
+        "kicks",
         "hub",
         "listener",
         "outgoing",
@@ -79,7 +80,7 @@ LADDER = [
     *("streams.callbacks", "streams.messages", "streams.resume", "streams.source"),
     *("streams.producer", "streams.pull", "streams.poll", "streams.group"),
     *("streams.opening", "streams.reauthorization", "streams.stream"),
-    *("streams.response", "streams.views", "streams"),
+    *("streams.views", "streams.response", "streams"),
     *("attributes", "extension", "__init__"),
     *("bench.blocks", "bench.limits", "bench.figures", "bench.progress", "bench.target"),
     *("bench.client", "bench.load", "bench.command", "bench"),

@@ -185,7 +185,9 @@ class Asked(Owner):
     """A stream of an identity, which notes with what it was dismissed."""
 
     def __init__(self, identity: str | None) -> None:
-        self.about = SimpleNamespace(channels=("a",), label="", identity=identity, whose=None)
+        self.about = SimpleNamespace(
+            channels=("a",), label="", identity=identity, whose=None, asked_at=0.0
+        )
         self.endings: list[Ending] = []
 
     def dismiss(self, ending: Ending) -> bool:

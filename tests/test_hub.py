@@ -15,9 +15,11 @@ import pytest
 
 from flask_redis_events import endings, signals
 from flask_redis_events.broker import open_broker
+from flask_redis_events.channels import TICKS
 from flask_redis_events.clients import Owner, Subscription
 from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.hub import Hub
+from flask_redis_events.reader.probe import TICK
 from flask_redis_events.settings import Settings
 from flask_redis_events.wire.sse import encode
 from tests.support.factories import channels, sent, went_live
@@ -136,6 +138,25 @@ def test_a_restart_without_data_is_a_reset(own_hub, own_redis_server, numbered):
     take(subscription, 1)
     own_redis_server.restart()
     wait_until(lambda: own_hub.metrics["reset.flushed"] == 1, 10)
+
+    assert b"event: reset\n" in sent(subscription.take(1))
+    emit(own_hub, "a", 1)
+    assert take(subscription, 1) == [1]
+
+
+@pytest.mark.parametrize("ticks", [False, True], ids=["silence", "a tick first"])
+def test_a_flush_is_told_in_silence(own_hub, own_redis_server, monkeypatch, ticks):
+    """A worker learns of it when it renews its lease, although nothing is emitted."""
+    monkeypatch.setattr("flask_redis_events.workers.worker.RENEWAL", 0.5)
+    subscription = join(own_hub, "a")
+    own_hub.worker.start()
+    emit(own_hub, "a", 0)
+    take(subscription, 1)
+    wait_until(own_hub.broker.people.leases)
+    own_redis_server.client().flushall()
+    if ticks:
+        own_hub.broker.publish(TICKS, TICK, persist=False)
+    wait_until(lambda: own_hub.metrics["reset.flushed"] + own_hub.metrics["reset.forked"] == 1)
 
     assert b"event: reset\n" in sent(subscription.take(1))
     emit(own_hub, "a", 1)
@@ -310,7 +331,9 @@ class Stream(Owner):
     """Owns a client that is counted as somebody's."""
 
     def __init__(self, whose: object) -> None:
-        self.about = SimpleNamespace(channels=(), label="", identity=None, whose=whose)
+        self.about = SimpleNamespace(
+            channels=(), label="", identity=None, whose=whose, asked_at=0.0
+        )
 
 
 def test_clients_that_have_left_are_not_counted(redis_server, prefix):

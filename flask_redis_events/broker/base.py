@@ -115,6 +115,9 @@ class People(Protocol):
     def all_noted(self, worker: str) -> list[Entry]:
         """Return all that a worker has noted."""
 
+    def has(self, worker: str, entries: Sequence[Entry]) -> bool:
+        """Say whether all these entries of a worker are still there."""
+
     def forget(self, worker: str) -> None:
         """Forget a worker that has been cleaned up after."""
 
@@ -122,7 +125,10 @@ class People(Protocol):
         """Take away who has left and did not come back in time; return each to one caller only."""
 
     def present(self, channel: str) -> dict[str, int]:
-        """Return how many streams each identity has on a channel; 0 in its time of grace."""
+        """Return how many streams each identity has on a channel; 0 in its time of grace.
+
+        The streams of a worker whose lease has lapsed do not count.
+        """
 
 
 class Standing(NamedTuple):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .base import Entry
 
@@ -27,7 +26,7 @@ class MemoryPeople:
     def renew(self, worker: str, text: str, seconds: float, *, first: bool) -> list[str] | None:
         now = time.monotonic()
         with self._lock:
-            if not first and (worker not in self._texts or self._lapses[worker] <= now):
+            if not first and not self._lives(worker):
                 return None
             self._lapses[worker], self._texts[worker] = now + seconds, text
             lapsed = [name for name, lapses in self._lapses.items() if lapses <= now]
@@ -42,9 +41,8 @@ class MemoryPeople:
             self._texts.pop(worker, None)
 
     def leases(self) -> list[str]:
-        now = time.monotonic()
         with self._lock:
-            return [text for name, text in self._texts.items() if self._lapses[name] > now]
+            return [text for name, text in self._texts.items() if self._lives(name)]
 
     def note(self, worker: str, streams: Mapping[Entry, int], grace: float) -> list[Entry]:
         joined: list[Entry] = []
@@ -82,10 +80,16 @@ class MemoryPeople:
                 del self._leaving[entry], self._present[entry]
         return due
 
+    def has(self, worker: str, entries: Sequence[Entry]) -> bool:
+        return True
+
     def present(self, channel: str) -> dict[str, int]:
-        found: dict[str, int] = defaultdict(int)
         with self._lock:
-            for (name, identity), workers in self._present.items():
-                if name == channel:
-                    found[identity] += sum(workers.values())
-        return dict(found)
+            return {
+                identity: sum([n for worker, n in workers.items() if self._lives(worker)])
+                for (name, identity), workers in self._present.items()
+                if name == channel
+            }
+
+    def _lives(self, worker: str) -> bool:
+        return worker in self._texts and self._lapses[worker] > time.monotonic()

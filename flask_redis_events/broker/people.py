@@ -91,10 +91,31 @@ class RedisPeople:
         numbers = self._run("left", [leaving, *self._present(due)], given)
         return [due[number - 1] for number in numbers]
 
+    def has(self, worker: str, entries: Sequence[Entry]) -> bool:
+        for start in range(0, len(entries), ENTRIES):
+            some = entries[start : start + ENTRIES]
+            texts = self._execute(
+                [["HGET", self._key("present:" + channel), who] for channel, who in some]
+            )
+            if not all(text and worker in _streams(text.decode()) for text in texts):
+                return False
+        return True
+
     def present(self, channel: str) -> dict[str, int]:
         [found] = self._execute([["HGETALL", self._key("present:" + channel)]])
-        pairs = zip(found[::2], found[1::2], strict=True)
-        return {identity.decode(): _streams(text.decode()) for identity, text in pairs}
+        streams = [_streams(text.decode()) for text in found[1::2]]
+        living = self._living(sorted({worker for one in streams for worker in one}))
+        return {
+            identity.decode(): sum([n for worker, n in one.items() if worker in living])
+            for identity, one in zip(found[::2], streams, strict=True)
+        }
+
+    def _living(self, workers: Sequence[str]) -> set[str]:
+        """Return the workers whose leases have not lapsed."""
+        if not workers:
+            return set()
+        held = self._execute([["EXISTS", self._key("lease:" + worker)] for worker in workers])
+        return {worker for worker, lives in zip(workers, held, strict=True) if lives}
 
     def _present(self, entries: Sequence[Entry]) -> list[str]:
         return [self._key("present:" + channel) for channel, _ in entries]
@@ -105,5 +126,7 @@ def _entry(member: bytes) -> Entry:
     return channel, identity
 
 
-def _streams(text: str) -> int:
-    return sum([int(one.rpartition(":")[2]) for one in text.split()])
+def _streams(text: str) -> dict[str, int]:
+    """Return the streams of each worker."""
+    pairs = [one.rpartition(":") for one in text.split()]
+    return {worker: int(streams) for worker, _, streams in pairs}

@@ -13,9 +13,9 @@ class Owner:
 
     __slots__ = ()
 
-    #: What a stream is: its channels, their label in statistics, its identity, and as whose stream
-    #: it is counted.
-    about: Any = SimpleNamespace(channels=(), label="", identity=None, whose=None)
+    #: What a stream is: its channels, their label in statistics, its identity, as whose stream it
+    #: is counted, and when its view was called.
+    about: Any = SimpleNamespace(channels=(), label="", identity=None, whose=None, asked_at=0.0)
 
     def dismiss(self, ending: Ending) -> bool:
         """Ask the client to come back, and end its stream; False if it has ended by now."""

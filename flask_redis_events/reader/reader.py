@@ -21,7 +21,6 @@ from ..clients import Audience, Registry, Subscription
 from ..concurrency import Deadline
 from ..exceptions import BrokerError
 from ..reports import Reports
-from ..wire import Message
 from .acknowledgements import Acknowledgements
 from .recovery import recover
 from .sequence import Sequence
@@ -46,7 +45,7 @@ class Reader:
         lock: threading.RLock,
         reports: Reports,
         on_refused: Callable[[Channel], None],
-        on_kick: Callable[[Message | None], None] = lambda message: None,
+        on_kick: Callable[..., None] = lambda message, **_: None,
     ) -> None:
         self.sequence = Sequence(
             registry, ttl=broker.history_ttl * 1000, tail=Tail(TAIL), on_kick=on_kick
@@ -72,6 +71,12 @@ class Reader:
         self._stopped.set()
         if self.feed is not None:
             self.feed.close()
+
+    def reconnect(self) -> None:
+        """Connect anew, and so find out whether Redis has lost data."""
+        feed = self.feed
+        if feed is not None:
+            feed.close()
 
     def subscribe(self, channels: list[Channel]) -> None:
         """Ask for channels; without a connection, the next one asks for all there are."""

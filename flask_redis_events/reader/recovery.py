@@ -12,10 +12,13 @@ from collections.abc import Collection
 
 from ..broker.base import Broker
 from ..broker.coverage import Snapshot
-from ..channels import TICKS, Channel
+from ..channels import KICKS, TICKS, Channel
 from ..reports import Reports
 from ..wire import Position
 from .sequence import Sequence
+
+#: How many requests to disconnect a worker reads that has just begun.
+REQUESTS = 1000
 
 
 def recover(
@@ -40,8 +43,10 @@ def recover(
             doubtful = snapshot.lacks_witness or sequence.is_overtaken(snapshot)
         if doubtful or after > snapshot.clock:
             snapshot = _tell_of_fork(channels, after, broker, sequence, lock, reports)
+    requests = broker.replay([Channel(KICKS)], last=REQUESTS).messages if after is None else []
     with lock:
         resets = sequence.refill(snapshot)
+        sequence.begin(requests)
     if after is not None:
         reports.recovered(reason, len(snapshot.messages))
     for reset in resets:

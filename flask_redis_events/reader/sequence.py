@@ -30,7 +30,7 @@ class Sequence:
         *,
         ttl: float,
         tail: Tail,
-        on_kick: Callable[[Message | None], None] = lambda message: None,
+        on_kick: Callable[..., None] = lambda message, **_: None,
         rest: Callable[[], None] = let_others_run,
     ) -> None:
         #: The newest id of any channel; None until Redis' clock is known.
@@ -155,6 +155,15 @@ class Sequence:
             for message in snapshot.messages
             if (id := message.id) is not None
         )
+
+    def begin(self, requests: Iterable[Message]) -> None:
+        """Act on requests to disconnect of before the first connection.
+
+        The views of the first clients may have been called before them.  No client ends for good by
+        them, because it may also have come later.
+        """
+        for request in requests:
+            self._on_kick(request, old=True)
 
     def refill(self, snapshot: Snapshot) -> list[str]:
         """Go on from a snapshot of what came after the position; return why clients were reset."""

@@ -30,7 +30,10 @@ NOTHING = Batch()
 class StreamEvent:
     """What a callback is given as `event`: the stream itself."""
 
-    __slots__ = ("_sent", "_terminated", "channels", "identity", "label", "last_event_id", "whose")
+    __slots__ = (
+        *("_sent", "_terminated", "asked_at", "channels", "identity", "label", "last_event_id"),
+        "whose",
+    )
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class StreamEvent:
         identity: str | None = None,
         label: str = "",
         whose: Hashable = None,
+        asked_at: float = 0.0,
     ) -> None:
         #: The stream's channels, as they were asked for.
         self.channels = tuple(channels)
@@ -51,6 +55,8 @@ class StreamEvent:
         self.label = label
         #: The identity or address whose streams are counted; None where their number has no limit.
         self.whose = whose
+        #: When the view was called that let the client in, in monotonic seconds.
+        self.asked_at = asked_at
         self._sent: list[ServerSentEvent] | None = None
         self._terminated = False
 

@@ -28,6 +28,7 @@ from .producer import Callback, OnMessage
 from .pull import Pull
 from .source import Source
 from .stream import Stream
+from .views import asked_at
 
 CONTENT_TYPE = "text/event-stream"
 #: What an identity may be.
@@ -154,6 +155,7 @@ def _event(hub: Hub, channels: list[str], chosen: Options, label: str = "") -> S
         identity=identity,
         label=label or request.endpoint or "",
         whose=_whose(identity) if hub.settings.max_streams_per_client else None,
+        asked_at=asked_at(),
     )
 
 
@@ -219,8 +221,7 @@ def _respond(hub: Hub, runner: Runner, source: Source, chosen: Options) -> Respo
         refusal = None if admitted else endings.RESUMES
     if refusal is not None:
         return _turn_away(hub, runner.app, refusal)
-    dialect = request.args.get("dialect")
-    headers = HEADERS
+    dialect, headers = request.args.get("dialect"), HEADERS
     if chosen.format == ai_sdk.NAME:
         dialect, headers = ai_sdk.NAME, {**HEADERS, **ai_sdk.HEADERS}
     if dialect in DIALECTS or headers is not HEADERS:
@@ -251,8 +252,7 @@ def _turn_away(hub: Hub, app: Flask, ending: Ending) -> Response:
 def _last_words(frame: bytes, environ: Mapping[str, Any]) -> Iterator[bytes]:
     yield frame
     # An idle connection takes a place in a full worker, too.
-    client = ClientSocket.of(environ)
-    if client is not None:
+    if client := ClientSocket.of(environ):
         client.finish()
 
 

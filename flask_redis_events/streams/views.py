@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import time
 import weakref
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from flask import current_app, request
+from flask import current_app, g, request
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -39,12 +40,18 @@ def decorator(respond: Callable[[Any, dict[str, Any]], Any]) -> Callable[[View],
 
         @functools.wraps(view)
         def streaming(*args: Any, **kwargs: Any) -> Any:
+            g._redis_events_asked_at = time.monotonic()
             result = current_app.ensure_sync(view)(*args, **kwargs)
             return respond(result, {**(request.view_args or {}), **kwargs})
 
         return streaming
 
     return decorate
+
+
+def asked_at() -> float:
+    """Return when the view of this request was called, in monotonic seconds."""
+    return float(g.get("_redis_events_asked_at", time.monotonic()))
 
 
 def check_route() -> None:

@@ -45,7 +45,8 @@ Entry = tuple[str, str]
 class Worker:
     """Notes identities, and says who has come and gone.  Any greenlet or thread may call it.
 
-    `describe` returns what the lease says beside the worker's name; `grace` is how many seconds a
+    `describe` returns what the lease says beside the worker's name.  `on_lapse` is called if the
+    lease is gone, because Redis may have lost other data with it.  `grace` is how many seconds a
     leave is held back, because tabs are hidden and workers are replaced.
     """
 
@@ -54,6 +55,7 @@ class Worker:
         broker: Broker,
         reports: Reports,
         describe: Callable[[], dict[str, Any]],
+        on_lapse: Callable[[], None],
         *,
         grace: float,
     ) -> None:
@@ -61,6 +63,7 @@ class Worker:
         self._metrics = reports.metrics
         self._describe = describe
         self._grace = grace
+        self._on_lapse = on_lapse
         self._name = secrets.token_hex(8)
         # Guards the streams and the changes.
         self._lock = threading.Lock()
@@ -137,6 +140,7 @@ class Worker:
         lapsed = people.renew(self._name, self._text(), LEASE, first=not self._holds)
         if lapsed is None:
             self._name = secrets.token_hex(8)
+            self._on_lapse()
             self.refresh()
             lapsed = people.renew(self._name, self._text(), LEASE, first=True)
         self._holds = True
@@ -146,10 +150,17 @@ class Worker:
         if self._broker.numbered:
             self._broker.runs.sweep()
         connected = self._metrics["connected"]
-        if connected != self._connected or time.monotonic() >= self._refresh_at:
-            # After a failover Redis may lack the newest changes.
+        due = connected != self._connected or time.monotonic() >= self._refresh_at
+        if due or not people.has(self._name, self._samples()):
+            # After a failover Redis may lack the newest changes, and it may evict a channel.
             self.refresh()
             self._connected = connected
+
+    def _samples(self) -> list[Entry]:
+        """Return an entry of each channel that has been written."""
+        with self._lock:
+            written = self._streams.keys() - self._changed
+        return list({entry[0]: entry for entry in written}.values())
 
     def _text(self) -> str:
         return json.dumps({"worker": self._name, **self._describe()})

@@ -28,6 +28,13 @@ def people(broker) -> People:
     return people
 
 
+@pytest.fixture
+def leases(people) -> None:
+    """Let the workers of a test hold leases, because only their streams count."""
+    for worker in ("w1", "w2", "dead"):
+        people.renew(worker, "", 60, first=True)
+
+
 def test_a_lease_says_what_its_worker_says(people):
     """It is there while it is renewed, and holds the newest text."""
     people.renew("w1", "one", 60, first=True)
@@ -66,7 +73,7 @@ def test_a_worker_whose_lease_has_lapsed_is_told(people):
     assert people.renew("w1", "", 60, first=False) is None
 
 
-def test_an_identity_joins_once(people):
+def test_an_identity_joins_once(people, leases):
     """More streams, and streams in other workers, are the same identity."""
     assert people.note("w1", {ROOM: 1}, 60) == [ROOM]
     assert people.note("w1", {ROOM: 2}, 60) == []
@@ -75,7 +82,7 @@ def test_an_identity_joins_once(people):
     assert people.present("other") == {}
 
 
-def test_a_leave_is_held_back(people):
+def test_a_leave_is_held_back(people, leases):
     """Who comes back in time has never left; who does not leaves once."""
     people.note("w1", {ROOM: 1}, 60)
     people.note("w1", {ROOM: 0}, 0.3)
@@ -93,6 +100,18 @@ def test_a_leave_is_held_back(people):
     assert people.note("w1", {ROOM: 1}, 60) == [ROOM]
 
 
+def test_streams_of_a_worker_whose_lease_has_lapsed_do_not_count(people):
+    """They end with the lease, and not only when another worker has cleaned up."""
+    people.renew("w1", "", 60, first=True)
+    people.renew("dead", "", 0.3, first=True)
+    people.note("w1", {ROOM: 1}, 60)
+    people.note("dead", {ROOM: 2, ("room", "bob"): 1}, 60)
+    assert people.present("room") == {"ada": 3, "bob": 1}
+    time.sleep(0.4)
+
+    assert people.present("room") == {"ada": 1, "bob": 0}
+
+
 def test_who_never_came_does_not_leave(people):
     """A stream that opened and closed before anything was written is not seen."""
     assert people.note("w1", {ROOM: 0}, 0.0) == []
@@ -100,7 +119,7 @@ def test_who_never_came_does_not_leave(people):
     assert people.left() == []
 
 
-def test_what_a_dead_worker_noted_can_be_taken_back(people):
+def test_what_a_dead_worker_noted_can_be_taken_back(people, leases):
     """Its streams no longer count; those of others do."""
     entries = {("room", f"user {number}"): 1 for number in range(1200)}
     people.note("dead", entries, 60)
@@ -118,9 +137,23 @@ def test_what_a_dead_worker_noted_can_be_taken_back(people):
 
 
 @pytest.mark.parametrize("identity", ["a b", "x:1", "w1:3 ", "ünïcode", "%s", "\x01"])
-def test_an_identity_is_any_text(people, identity):
+def test_an_identity_is_any_text(people, leases, identity):
     """No text is taken for a number of streams, or for a worker."""
     people.note("w1", {("room:%s ä", identity): 2}, 60)
 
     assert people.present("room:%s ä") == {identity: 2}
     assert people.noted("w1") == [("room:%s ä", identity)]
+
+
+def test_what_redis_has_evicted_is_missed(redis_server, prefix):
+    """A worker's entries are there, or some are not, or they are others' by now."""
+    broker = open_broker(redis_server.url, prefix=prefix, history=10, history_ttl=60.0)
+    people, other = broker.people, ("other", "bob")
+    people.note("w1", {ROOM: 1, other: 2}, 60)
+    assert people.has("w1", [ROOM, other])
+    assert people.has("w1", [])
+    redis_server.client().delete(f"{prefix}present:room")
+    assert not people.has("w1", [ROOM, other])
+    people.note("w2", {ROOM: 1}, 60)
+    assert not people.has("w1", [ROOM, other])
+    broker.close()

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from flask_redis_events import BrokerError
 from tests.support.relay import Relay
 from tests.support.servers import RedisServer
 from tests.support.sse_client import EventSource, SSEClient
+from tests.support.travel import TravellingRedis
 from tests.support.waiting import wait_until
 
 from .conftest import App, Start
+from .crowd import APP, FAULTS, Crowd, Fault, Scene, staged
 
-APP = "tests.support.apps.people:create_app()"
 KINDS = ["gevent", "generator", "gthread"]
 
 
@@ -170,3 +175,105 @@ def test_for_good_outlives_a_failover(start: Start, own_redis_server: RedisServe
             assert client.connections <= 2
             client.close()
         assert all("after" not in client.data for client in gone)
+
+
+class Party:
+    """Four clients that one request means: those of an identity, or those in a room."""
+
+    def __init__(self, scene: Scene, number: int) -> None:
+        self.scene, self.name, self.for_good = scene, f"party{number}", number % 2 == 0
+        by_channel = number % 4 > 1
+        self.what = {"channel": f"room:{self.name}"} if by_channel else {"identity": self.name}
+        self.rooms = [self.name] if by_channel else ["a", "b"]
+        names = [f"{self.name}-{seat}" if by_channel else self.name for seat in range(4)]
+        urls = [f"{scene.app.url}/room/{self.rooms[seat % len(self.rooms)]}" for seat in range(4)]
+        self.sources = [
+            EventSource(f"{url}?who={who}") for url, who in zip(urls, names, strict=True)
+        ]
+        # Of the clients that may come back, the view lets some in again.
+        refuses = self.for_good or number // 4 % 2
+        self.refused = [bool(refuses or who.endswith("-0")) for who in names]
+        self.rights = [scene.rights / who for who in names]
+        self.had = [0, 0, 0, 0]
+
+    def disconnect(self) -> None:
+        """Let the view know first, disconnect until it is done, and emit what nobody may get."""
+        for right, refused in zip(self.rights, self.refused, strict=True):
+            if refused:
+                right.touch()
+        self.had = [source.connections for source in self.sources]
+        emitter = self.scene.emitter
+        while True:
+            with suppress(BrokerError):
+                emitter.disconnect(**self.what, for_good=self.for_good)
+                break
+        for room in self.rooms:
+            emitter.emit(f"room:{room}", self.name)
+
+    @property
+    def clients(self) -> list[tuple[EventSource, bool, int]]:
+        return list(zip(self.sources, self.refused, self.had, strict=True))
+
+    @property
+    def is_over(self) -> bool:
+        return all(
+            source.stopped if refused else source.begun and source.connections > had
+            for source, refused, had in self.clients
+        )
+
+    def shown(self) -> str:
+        last = [[event.event for event in source.events[-4:]] for source in self.sources]
+        return f"{self.what}, for good: {self.for_good}, refused: {self.refused}: {last}"
+
+    def check(self) -> None:
+        """Assert that nobody got more, or less, than was meant; the last step."""
+        for source, refused, had in self.clients:
+            names = [e.event if e.event != "message" else e.data for e in source.events]
+            if refused:
+                assert source.status in (204, 403)
+            else:
+                assert not source.stopped
+                assert "end" not in names
+            if f'"{self.name}"' in names:
+                # The view has let the client in again before that.
+                assert not refused
+                assert names[: names.index(f'"{self.name}"')].count("ready") > had
+            source.close()
+
+
+@pytest.mark.timeout(240)
+def test_requests_survive_every_fault(
+    start: Start, travelling_redis: TravellingRedis, tmp_path: Path
+):
+    """Before, amid and after each fault: all clients that are meant have gone, and nobody else."""
+    numbers = itertools.count(step=12)
+    with staged(start, travelling_redis, tmp_path) as scene:
+        others = Crowd(scene.app, 152)
+        for name, fault in FAULTS.items():
+            started = time.monotonic()
+            disconnect_around(scene, others, fault, next(numbers))
+            print(f"{name}: {time.monotonic() - started:.1f} s")
+        others.close()
+
+
+def disconnect_around(scene: Scene, others: Crowd, fault: Fault, first: int) -> None:
+    parties = [Party(scene, number) for number in range(first, first + 12)]
+    scene.sources = [*others.sources, *[s for party in parties for s in party.sources]]
+    wait_until(lambda: all(source.begun for source in scene.sources), 20, others.shown)
+    for party in parties[:4]:
+        party.disconnect()
+    with ThreadPoolExecutor(4) as threads:
+        with fault(scene):
+            amid = [threads.submit(party.disconnect) for party in parties[4:8]]
+            wait(amid, 0.5)
+        for party in parties[8:]:
+            party.disconnect()
+        for one in amid:
+            one.result()
+
+    for party in parties:
+        wait_until(lambda party=party: party.is_over, 20, party.shown)  # type: ignore[misc]
+        party.check()
+    for source in others.sources:
+        assert not source.stopped
+        assert "end" not in [event.event for event in source.events]

@@ -303,6 +303,12 @@ class EventSource:
             return self._connections
 
     @property
+    def begun(self) -> bool:
+        """Whether a stream is open, and has had its first event."""
+        with self._changed:
+            return self._client is not None and bool(self._client.taken)
+
+    @property
     def status(self) -> int | None:
         """The status of the last response, None before the first."""
         with self._changed:

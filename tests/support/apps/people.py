@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import redis
-from flask import Flask, current_app, request
+from flask import Flask, abort, current_app, request
 
 from flask_redis_events import RedisEvents
 from flask_redis_events.streams.callbacks import StreamEvent
+from flask_redis_events.workers import worker
 
 events = RedisEvents()
 
@@ -33,12 +35,17 @@ def may_stay(event: StreamEvent) -> bool:
 def create_app() -> Flask:
     app = Flask(__name__)
     app.config.from_prefixed_env("TEST")
+    lease, refused = (app.config.pop(f"REDIS_EVENTS_TEST_{n}", "") for n in ("LEASE", "REFUSED"))
+    if lease:
+        worker.LEASE, worker.RENEWAL = lease, lease / 3
     events.init_app(app)
 
     @app.get("/room/<room>")
     @events.stream("room:{room}", identity=who, presence=True)
     def room(room: str) -> None:
-        """Note who is there."""
+        """Note who is there; refuse an identity of which a file has the name."""
+        if refused and (Path(refused) / str(who())).exists():
+            abort(403)
 
     @app.get("/seen/<room>")
     @events.stream("room:{room}", identity=who, presence="events")
