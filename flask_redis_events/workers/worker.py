@@ -160,7 +160,7 @@ class Worker:
         """Return an entry of each channel that has been written."""
         with self._lock:
             written = self._streams.keys() - self._changed
-        return list({entry[0]: entry for entry in written}.values())
+        return list(dict(written).items())
 
     def _text(self) -> str:
         return json.dumps({"worker": self._name, **self._describe()})

@@ -70,6 +70,25 @@ def test_nothing_arrives_after_it(start: Start):
         client.close()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_view_that_is_being_asked(start: Start, kind: str):
+    """The view let the client in before `disconnect`, and the stream opens after it: it ends."""
+    app = start(kind, app=APP)
+    first = app.ready("/own?who=eve")
+    with ThreadPoolExecutor(1) as threads:
+        opening = threads.submit(app.stream, "/slow?who=eve", timeout=10)
+        assert app.redis.blpop(["asked"], 5)
+        disconnect(app, identity="eve")
+        assert first.wait_closed(3)
+        app.redis.rpush("go", 1)
+        late = opening.result()
+
+    assert late.wait_closed(3)
+    assert [event.event for event in late.events] == ["end"]
+    first.close()
+    late.close()
+
+
 def test_a_channel_is_asked_again(start: Start):
     """`for_good=False`: the clients get `reconnect`, and their views decide."""
     app = start(app=APP)

@@ -58,6 +58,15 @@ def create_app() -> Flask:
     def own() -> None:
         """Say who the client is, and show it to nobody."""
 
+    @app.get("/slow")
+    @events.stream("news", identity=who)
+    def slow() -> None:
+        """Let the client in, and take until the test says so."""
+        client = redis.Redis.from_url(app.config["REDIS_EVENTS_URL"])
+        client.rpush("asked", who() or "")
+        client.blpop(["go"], 10)
+        client.close()
+
     @app.get("/poll")
     @events.poll(interval=0.2, identity=who)
     def poll() -> Any:
