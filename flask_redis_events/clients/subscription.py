@@ -178,10 +178,10 @@ class Subscription(Wakeable):
     # -- what a stream does ------------------------------------------------------------------------
 
     def start(self, floor: Position | None, first: Iterable[Batch] = ()) -> None:
-        """Begin at `floor`: `first` goes out, then what was held and is newer."""
+        """Begin at `floor`: `first` goes out, unless it is closed, then what is held and newer."""
         with self._guard:
             self._held = False
-            self.floor = self._waiting().begin(first, floor)
+            self.floor = self._waiting().begin(() if self.closed else first, floor)
             self._backlog = self._backlog or None
         self.notify()
 

@@ -20,12 +20,12 @@ from weakref import WeakValueDictionary
 from .. import memory
 from ..broker.base import Broker
 from ..broker.coverage import Snapshot
-from ..channels import Channel
+from ..channels import KICKS, Channel
 from ..clients import Subscription
-from ..concurrency import Turn
+from ..concurrency import Deadline, Turn
 from ..exceptions import BrokerError, SubscriptionClosed
 from ..reports import Reports
-from ..wire import Message, Position
+from ..wire import BEGINNING, Message, Position
 from .reading import Reading
 from .sequence import Sequence
 from .tail import size_of
@@ -34,6 +34,8 @@ from .tail import size_of
 #: them may take together; the last one may take more by itself.
 KEPT_FOR = 2.0
 KEPT = 32 * 1024 * 1024
+#: Seconds that this worker may take to come as far as a reading.
+PATIENCE = 5.0
 #: How many readings may take place at once.
 AT_ONCE = 2
 #: Bytes of what was read that make it worth while to give their memory back.
@@ -108,7 +110,25 @@ class Replays:
     def last(self, channels: Collection[Channel], count: int) -> Snapshot:
         """Return the newest messages."""
         with self._turns:
-            return self._broker.replay(channels, last=count, max_bytes=self._max_bytes)
+            found = self._broker.replay(channels, last=count, max_bytes=self._max_bytes)
+        self._heed_requests()
+        return found
+
+    def _heed_requests(self) -> None:
+        """Return when this worker has acted on all requests to disconnect that Redis has.
+
+        What was read may be newer than such a request, so the streams that it means must end first.
+        """
+        requests = self._broker.replay([Channel(KICKS)], last=1).messages
+        deadline = Deadline(PATIENCE)
+        while not all(self._has_reached(request.id) for request in requests):
+            if deadline.passed:
+                raise BrokerError("This worker has not received the newest events in time.")
+            time.sleep(0.005)
+
+    def _has_reached(self, position: Position | None) -> bool:
+        with self._sequence_lock:
+            return (self._sequence.position or BEGINNING) >= (position or BEGINNING)
 
     def now(self, subscription: Subscription, channels: frozenset[Channel]) -> Position:
         """Return Redis' clock, after which this worker has everything of these channels."""
@@ -173,6 +193,7 @@ class Replays:
                     reading.channels, after=cursor, max_bytes=most, state=cursor is None
                 )
                 self._share(snapshot.messages)
+            self._heed_requests()
             self._mark_complete(subscription, reading.channels, snapshot.clock)
             self._keep(reading, snapshot)
         except BrokerError as error:

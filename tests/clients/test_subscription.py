@@ -183,6 +183,17 @@ def test_latest_without_keys_drops_the_oldest():
     assert ids(taken)[-1] == 99
 
 
+def test_history_is_not_for_who_was_closed_before_it_began():
+    """The farewell is all there is: the client may have lost its right to the rest."""
+    subscription = Subscription(held=True)
+    subscription.close(endings.DISCONNECTED, last=control.end(None))
+    subscription.start(Position(1), [batch(1)])
+
+    assert [item.messages for item in subscription.take(0)] == [()]
+    with pytest.raises(SubscriptionClosed):
+        subscription.take(0)
+
+
 def test_what_is_held_is_not_for_who_never_began():
     """It would carry the client past the history that belongs before it."""
     subscription = Subscription(held=True)

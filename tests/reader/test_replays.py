@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+import time
 from collections.abc import Collection, Iterator
 
 import pytest
 
 from flask_redis_events import endings, memory
 from flask_redis_events.broker import open_broker
+from flask_redis_events.broker.base import Received
 from flask_redis_events.broker.coverage import Snapshot
 from flask_redis_events.broker.limits import KEEP
-from flask_redis_events.broker.memory import MemoryBroker
-from flask_redis_events.channels import Channel
+from flask_redis_events.broker.memory import MemoryBroker, MemoryFeed
+from flask_redis_events.channels import KICKS, Channel
 from flask_redis_events.clients import Subscription
 from flask_redis_events.concurrency import spawn
 from flask_redis_events.exceptions import BrokerError, SubscriptionClosed
@@ -459,6 +461,46 @@ def test_another_message_with_the_same_id_is_not_shared(storm):
     storm.hub.replays._share(messages)
 
     assert messages[0] is new
+
+
+@pytest.mark.parametrize("backlog", [False, True])
+def test_history_waits_for_requests_to_disconnect(monkeypatch, backlog):
+    """It may be newer than a request that this worker has not received yet."""
+    received, read = threading.Event(), MemoryFeed.read
+    received.set()
+
+    def read_late(feed: MemoryFeed, timeout: float) -> list[Received]:
+        got = read(feed, timeout)
+        received.wait(5)
+        return got
+
+    monkeypatch.setattr(MemoryFeed, "read", read_late)
+    broker, hub = make()
+    inbox = listen(hub, "a")
+    before = broker.emit("a", "one")
+    wait_until(lambda: hub.position == before)
+    received.clear()
+    request = broker.publish(KICKS, encode('{"identity": "eve"}'))
+    broker.emit("a", "two")
+    found: list[object] = []
+
+    def replay() -> None:
+        if backlog:
+            found.extend(values(hub.replays.last(inbox.channels, 1)))
+        else:
+            found.extend(values(hub.replays.after(inbox, inbox.channels, before)))
+
+    spawn("replay", replay)
+    time.sleep(0.2)
+    assert not found
+    received.set()
+    wait_until(lambda: found)
+
+    assert hub.position is not None
+    assert request is not None
+    assert hub.position >= request
+    assert found == ["two"]
+    hub.close()
 
 
 def test_a_failed_reading_is_not_kept():
