@@ -35,9 +35,10 @@ class Kick(NamedTuple):
 
 
 class Kicks:
-    """The last requests, oldest first.  The hub calls it under no lock."""
+    """The last requests, oldest first."""
 
     def __init__(self) -> None:
+        # No lock guards it: appending to a deque and copying it are each atomic in CPython.
         self._kept: deque[Kick] = deque(maxlen=KEPT)
 
     def add(self, message: Message | None, *, old: bool = False) -> Kick:

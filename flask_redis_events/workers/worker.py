@@ -139,7 +139,7 @@ class Worker:
         people = self._broker.people
         lapsed = people.renew(self._name, self._text(), LEASE, first=not self._holds)
         if lapsed is None:
-            self._name = secrets.token_hex(8)
+            self._name, self._holds = secrets.token_hex(8), False
             self._on_lapse()
             self.refresh()
             lapsed = people.renew(self._name, self._text(), LEASE, first=True)
