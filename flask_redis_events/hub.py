@@ -209,9 +209,9 @@ class Hub:
         for audience in self._registry.listening(channel):
             audience.close(endings.FORBIDDEN, last=last)
 
-    def _kick(self, message: Message | None, *, old: bool = False) -> None:
+    def _kick(self, message: Message | None, *, age: float | None = None) -> None:
         """End the streams that `events.disconnect` means; see `Kicks.add`."""
-        kick = self._kicks.add(message, old=old)
+        kick = self._kicks.add(message, age=age)
         for client in self._snapshot():
             if kick.means(client.about):
                 client.dismiss(kick.ending)

@@ -28,7 +28,9 @@ class Kick(NamedTuple):
     at: float
 
     def means(self, about: Any) -> bool:
-        """Say whether a stream is to end."""
+        """Say whether a stream is to end: its view was called before."""
+        if about.asked_at > self.at:
+            return False
         if self.channel is not None:
             return self.channel in about.channels
         return about.identity is not None and self.identity in (None, about.identity)
@@ -41,12 +43,17 @@ class Kicks:
         # No lock guards it: appending to a deque and copying it are each atomic in CPython.
         self._kept: deque[Kick] = deque(maxlen=KEPT)
 
-    def add(self, message: Message | None, *, old: bool = False) -> Kick:
-        """Remember a request; None: some may be lost; `old`: it may be of before the streams."""
+    def add(self, message: Message | None, *, age: float | None = None) -> Kick:
+        """Remember a request; None: some may be lost.
+
+        `age`: so many seconds ago, by the clock of Redis, which may be set; so nobody is ended for
+        good.
+        """
         what = {} if message is None else message.value
-        for_good = what.get("for_good") and not old
+        for_good = what.get("for_good") and age is None
         ending = endings.DISCONNECTED if for_good else endings.ASKED_AGAIN
-        kick = Kick(ending, what.get("identity"), what.get("channel"), time.monotonic())
+        at = time.monotonic() - (age or 0.0)
+        kick = Kick(ending, what.get("identity"), what.get("channel"), at)
         self._kept.append(kick)
         return kick
 

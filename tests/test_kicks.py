@@ -63,9 +63,14 @@ def test_a_request_is_remembered():
     assert kicks.since(before, about("bob", "a")) is None
 
 
-def test_an_old_request_may_be_of_before_the_stream():
-    """So nobody is ended for good by it."""
-    assert Kicks().add(request("eve", for_good=True), old=True).ending == ASKED_AGAIN
+def test_a_request_of_before():
+    """It means streams whose views were called before it, and ends none of them for good."""
+    now = time.monotonic()
+    kick = Kicks().add(request("eve", for_good=True), age=5)
+
+    assert kick.ending == ASKED_AGAIN
+    assert kick.means(about("eve", asked_at=now - 6))
+    assert not kick.means(about("eve", asked_at=now - 4))
 
 
 def test_of_very_many_requests_some_are_forgotten():
@@ -123,13 +128,17 @@ def test_a_worker_that_has_just_begun_learns_of_requests(redis_server, prefix):
     emitter = Emitter(redis_server.url, prefix=prefix)
     emitter.disconnect(identity="eve")
     emitter.close()
+    # Redis tells milliseconds.
+    time.sleep(0.01)
+    back = Asked("eve", time.monotonic())
+    hub.open(back)
     join(hub, "a")
     wait_until(lambda: eve.endings)
     hub.open(late)
 
     assert eve.endings == late.endings == [endings.ASKED_AGAIN]
-    assert ada.endings == []
-    for stream in (eve, ada, late):
+    assert ada.endings == back.endings == []
+    for stream in (eve, ada, late, back):
         hub.leave(stream)
     hub.close()
     hub.broker.close()

@@ -14,7 +14,7 @@ from ..broker.base import Broker
 from ..broker.coverage import Snapshot
 from ..channels import KICKS, TICKS, Channel
 from ..reports import Reports
-from ..wire import Position
+from ..wire import BEGINNING, Position
 from .sequence import Sequence
 
 #: How many requests to disconnect a worker reads that has just begun.
@@ -43,14 +43,23 @@ def recover(
             doubtful = snapshot.lacks_witness or sequence.is_overtaken(snapshot)
         if doubtful or after > snapshot.clock:
             snapshot = _tell_of_fork(channels, after, broker, sequence, lock, reports)
-    requests = broker.replay([Channel(KICKS)], last=REQUESTS).messages if after is None else []
     with lock:
         resets = sequence.refill(snapshot)
-        sequence.begin(requests)
+    if after is None:
+        _learn_of_requests(broker, sequence, lock)
     if after is not None:
         reports.recovered(reason, len(snapshot.messages))
     for reset in resets:
         reports.reset(reset)
+
+
+def _learn_of_requests(broker: Broker, sequence: Sequence, lock: threading.RLock) -> None:
+    """Act on requests to disconnect that came before this worker's first connection."""
+    requests = broker.replay([Channel(KICKS)], last=REQUESTS).messages
+    # A new id is the only "now" that can be compared with theirs.
+    now = broker.publish(TICKS, b":\n\n", persist=False) if requests else None
+    with lock:
+        sequence.begin(requests, now or BEGINNING)
 
 
 def _tell_of_fork(

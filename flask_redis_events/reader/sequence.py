@@ -156,14 +156,14 @@ class Sequence:
             if (id := message.id) is not None
         )
 
-    def begin(self, requests: Iterable[Message]) -> None:
+    def begin(self, requests: Iterable[Message], now: Position) -> None:
         """Act on requests to disconnect of before the first connection.
 
-        The views of the first clients may have been called before them.  No client ends for good by
-        them, because it may also have come later.
+        The views of the first clients may have been called before them.
         """
         for request in requests:
-            self._on_kick(request, old=True)
+            # Less than it was, as ids have whole milliseconds.
+            self._on_kick(request, age=max(0, now.ms - (request.id or now).ms - 1) / 1000)
 
     def refill(self, snapshot: Snapshot) -> list[str]:
         """Go on from a snapshot of what came after the position; return why clients were reset."""
