@@ -64,7 +64,7 @@ def test_hup(start: Start):
         source.wait_for(lambda events: sum(e.event == "message" for e in events) == 30, 15)
 
         assert source.data == list(range(30))
-    wait_until(lambda: not old & set(app.server.worker_pids()), 5)
+    wait_until(lambda: not old & set(app.server.worker_pids()), 20)
 
 
 def test_max_requests(start: Start):
