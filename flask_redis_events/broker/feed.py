@@ -46,6 +46,8 @@ class RedisFeed:
         #: The channels not yet acknowledged of each SUBSCRIBE command under way, oldest command
         #: first.
         self._asked: deque[list[Channel]] = deque()
+        #: The error of a reading that had received something, which is raised by the next one.
+        self._failed: BrokerError | None = None
 
     def subscribe(self, channels: Collection[Channel]) -> None:
         self._send("SUBSCRIBE", [c for c in channels if not c.pattern], answers=self._asked)
@@ -60,30 +62,42 @@ class RedisFeed:
             self._write("PING")
 
     def read(self, timeout: float) -> list[Received]:
+        if self._failed is not None:
+            raise self._failed
         replies: list[Any] = []
-        with translated():
-            try:
-                while len(replies) < READ:
-                    # Only the first read waits; later ones take replies that have already arrived.
-                    replies.append(read_reply(self._connection, 0 if replies else timeout))
-            except RedisTimeoutError:
-                pass  # Nothing more has arrived.
-            except NoPermissionError as error:
-                # Redis names the channel if the ACL forbids that; otherwise it forbids the command.
-                if "channel" not in str(error):
-                    raise
-                replies.append(error)
-            except ValueError as error:
-                if not self._closed:
-                    raise
-                # `close` has released the buffer from which redis-py's own parser was reading.
-                raise BrokerError("The connection to Redis was closed.") from error
+        try:
+            with translated():
+                self._read(replies, timeout)
+        except BrokerError as error:
+            if not replies:
+                raise
+            # What has arrived counts, because Redis sends a transient event only once.
+            self._failed = error
         return [item for item in map(self._understand, replies) if item is not None]
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
             self._connection.disconnect()
+
+    def _read(self, replies: list[Any], timeout: float) -> None:
+        """Append what has arrived to `replies`; what was appended before an error stays there."""
+        try:
+            while len(replies) < READ:
+                # Only the first read waits; later ones take replies that have already arrived.
+                replies.append(read_reply(self._connection, 0 if replies else timeout))
+        except RedisTimeoutError:
+            pass  # Nothing more has arrived.
+        except NoPermissionError as error:
+            # Redis names the channel if the ACL forbids that; otherwise it forbids the command.
+            if "channel" not in str(error):
+                raise
+            replies.append(error)
+        except ValueError as error:
+            if not self._closed:
+                raise
+            # `close` has released the buffer from which redis-py's own parser was reading.
+            raise BrokerError("The connection to Redis was closed.") from error
 
     def _topic(self, channel: Channel) -> bytes:
         """Return the channel's name on Redis; in a pattern, the prefix still stands for itself."""

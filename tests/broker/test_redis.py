@@ -472,3 +472,22 @@ def test_open_broker_opens_it(redis_server, prefix):
     assert isinstance(broker, RedisBroker)
     assert broker._spans == (9000, 9000, 100)
     broker.close()
+
+
+def test_what_came_before_a_connection_broke_is_read(broker, redis_server):
+    """Redis sends transient events only once, so those that have arrived count."""
+    feed = broker.open()
+    feed.subscribe(channels("a"))
+    wait_until(lambda: feed.read(0.1))
+    for text in ("1", "2"):
+        broker.publish("a", encode(text), persist=False)
+    redis_server.kill_pubsub()
+    received: list[Any] = []
+
+    with pytest.raises(BrokerError):
+        while True:
+            received += feed.read(1)
+    assert [item.message.value for item in received] == [1, 2]
+    with pytest.raises(BrokerError):
+        feed.read(0)
+    feed.close()
