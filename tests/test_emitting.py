@@ -87,6 +87,30 @@ def test_a_lost_answer_does_not_publish_twice(own_redis_server):
     emitter.close()
 
 
+def test_a_master_that_became_a_replica_is_left(own_redis_server):
+    """`emit` tries again on new connections, also where Redis 6.2 wraps the script's error."""
+    client = own_redis_server.client()
+    with Relay(own_redis_server.port) as relay:
+        emitter = Emitter(relay.url)
+        emitter.emit("a", "before")
+        client.replicaof("127.0.0.1", "1")
+        refusals: list[bytes] = []
+
+        def as_redis_62(data: bytes) -> bytes:
+            if not data.startswith(b"-READONLY"):
+                return data
+            refusals.append(data)
+            client.replicaof("NO", "ONE")
+            call = b"-ERR Error running script (call to f_0123): @user_script:1: @user_script: 1: "
+            return call + data
+
+        relay.rewrite = as_redis_62
+
+        assert emitter.emit("a", "after") is not None
+        assert len(refusals) == 1
+        emitter.close()
+
+
 def frames(number: int) -> list[tuple[str, bytes]]:
     return [("a", b"data: %d\n\n" % one) for one in range(number)]
 

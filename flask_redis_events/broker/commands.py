@@ -147,4 +147,5 @@ def _read(connection: Any) -> Any:
     try:
         return connection.read_response()
     except ResponseError as error:
-        return error
+        # Redis 6.2 wraps what a script was told on a replica, and redis-py knows its class no more.
+        return ReadOnlyError(str(error)) if " -READONLY " in str(error) else error

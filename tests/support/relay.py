@@ -23,6 +23,8 @@ class Relay:
         self.losing = 0
         #: Called before each of them is lost.
         self.meanwhile: Callable[[], object] = lambda: None
+        #: Makes of what Redis sends what its client receives.
+        self.rewrite: Callable[[bytes], bytes] = lambda data: data
         self._listener = socket.create_server(("127.0.0.1", self.port))
 
     @property
@@ -80,7 +82,7 @@ class Relay:
                     self.losing -= 1
                     self.meanwhile()
                     break
-                target.sendall(data)
+                target.sendall(self.rewrite(data) if loses else data)
         except OSError:
             pass
         _end(source)
