@@ -220,6 +220,30 @@ def test_clients_of_one_url_share_a_poll(views: Views):
     assert views.hears("/s/b?who=bob") == "bob"
 
 
+def test_a_head_request_makes_no_shared_poll(views: Views):
+    """Whoever asks for the head only is no client, for whom a function would be called."""
+    made: list[str] = []
+
+    @views.app.get("/s/<room>")
+    @views.events.poll(interval=60, shared=True)
+    def s(room: str) -> Callable[..., Any]:
+        def function(event: Any) -> str:
+            made.append(room)
+            return room
+
+        return function
+
+    client = views.app.test_client()
+    for number in range(50):
+        with client.head(f"/s/{number}") as response:
+            assert (response.status_code, response.mimetype) == (200, "text/event-stream")
+    assert views.hears("/s/heard") == "heard"
+
+    assert made == ["heard"]
+    with views.app.app_context():
+        assert len(views.events.hub.shared._groups) == 1
+
+
 def test_clients_share_nothing_across_urls_whose_values_a_preprocessor_takes(views: Views):
     """The path counts, with all that a `url_value_preprocessor` takes out of the view's values."""
 
