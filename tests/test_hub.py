@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
+from functools import partial
+from types import FrameType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import gevent
 import pytest
+from flask import Flask
 
-from flask_redis_events import endings, signals
+from flask_redis_events import RedisEvents, endings, signals
 from flask_redis_events.broker import open_broker
-from flask_redis_events.channels import TICKS
-from flask_redis_events.clients import Owner, Subscription
+from flask_redis_events.channels import TICKS, Channel
+from flask_redis_events.clients import Owner, Registry, Subscription
+from flask_redis_events.concurrency import let_others_run, spawn
 from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.hub import Hub
 from flask_redis_events.reader.probe import TICK
 from flask_redis_events.settings import Settings
-from flask_redis_events.wire.sse import encode
+from flask_redis_events.wire.sse import Decoder, Event, encode
 from tests.support.factories import channels, sent, went_live
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
@@ -279,7 +284,7 @@ def lag_behind(server: RedisServer, *lost) -> None:
     for id in lost:
         client.xdel("events:history:a", str(id))
     newest: Any = client.xrevrange("events:history:a", count=1)
-    client.hset("events:clock", "last", newest[0][0])
+    client.set("events:last:a", newest[0][0], keepttl=True)
 
 
 def test_a_fork_is_told_to_those_who_missed_something(own_redis_server):
@@ -310,6 +315,120 @@ def test_a_fork_is_told_to_those_who_missed_something(own_redis_server):
     for hub in (ahead, behind):
         hub.close()
         hub.broker.close()
+
+
+def test_a_stream_without_ids_is_told_of_a_loss(redis_server, prefix):
+    """Its page gets `reset` for events that its worker could not receive while it was open."""
+    app = Flask(__name__)
+    app.config.update(REDIS_EVENTS_URL=redis_server.url, REDIS_EVENTS_PREFIX=prefix)
+    events = RedisEvents(app)
+
+    @app.get("/stream")
+    @events.stream("a", history=False)
+    def stream() -> None:
+        """Stream channel a."""
+
+    with app.app_context():
+        hub = events.hub
+        emit(hub, "a", 1)
+        response = app.test_client().get("/stream", buffered=False)
+        decoder, chunks = Decoder(), response.iter_encoded()
+        assert decoder.feed(next(chunks))[0].event == "ready"
+        with away(hub):
+            emit(hub, "a", 2)
+            redis_server.client().delete(f"{prefix}history:a")
+        emit(hub, "a", 3)
+        got: list[Event] = []
+        while not got or got[-1].data != "3":
+            got += [one for one in decoder.feed(next(chunks)) if one.event != "heartbeat"]
+
+        assert [(one.event, one.last_event_id) for one in got] == [("reset", ""), ("message", "")]
+        response.close()
+        hub.close()
+
+
+@contextmanager
+def churn(hub: Hub) -> Iterator[None]:
+    """Let clients of channels that nobody else hears come and go inside the block."""
+    over = threading.Event()
+
+    def come_and_go(number: int) -> None:
+        for turn in itertools.count():
+            client = Subscription(channels(f"brief:{number}:{turn}"))
+            hub.listen(client)
+            let_others_run()
+            hub.unlisten(client)
+            if over.is_set():
+                return
+
+    threads = [spawn("test", partial(come_and_go, number)) for number in range(2)]
+    yield
+    over.set()
+    for thread in threads:
+        thread.join(10)
+
+
+def test_channels_come_and_go_while_the_reader_reconnects(
+    own_hub, own_redis_server, monkeypatch, caplog
+):
+    """The registry is listed under the lock, so that no channel joins or leaves in its midst."""
+
+    def listing(registry: Registry) -> list[Channel]:
+        found = []
+        for number, channel in enumerate(registry._listening):
+            found.append(channel)
+            if number % 100 == 0:
+                time.sleep(0.001)  # Others run.
+        return found
+
+    monkeypatch.setattr(Registry, "channels", property(listing))
+    names = [f"lasting:{number}" for number in range(2000)]
+    client = join(own_hub, *names)
+    with churn(own_hub):
+        for number in range(3):
+            own_redis_server.kill_pubsub()
+            emit(own_hub, names[number], number)
+            assert take(client, 1, 10) == [number]
+
+    assert own_hub.metrics["refilled.reconnect"] >= 3
+    assert "The reader failed" not in caplog.text
+
+
+def test_nothing_is_kept_of_channels_that_were_left(own_hub, own_redis_server):
+    """After 10,000 channels that were subscribed and left, no part of a worker knows a name."""
+    stays = join(own_hub, "stays")
+    for number in range(0, 10_000, 500):
+        clients = [Subscription(channels(f"left:{number + one}")) for one in range(500)]
+        for client in clients:
+            own_hub.listen(client)
+        assert all(map(went_live, clients))
+        for client in clients:
+            own_hub.unlisten(client)
+    del clients, client
+    redis = own_redis_server.client()
+    wait_until(lambda: not redis.pubsub_channels("events:left:*"), 10)
+    emit(own_hub, "stays", 1)
+    assert take(stays, 1) == [1]
+
+    assert names_below(own_hub, "stays")
+    assert names_below(own_hub, "left:") == set()
+
+
+def names_below(root: object, text: str) -> set[str]:
+    """Return the texts with `text` in them that an object leads to, whatever holds them."""
+    seen: dict[int, object] = {}
+    found: set[str] = set()
+    waiting = [root]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, (type, ModuleType, FunctionType, FrameType)):
+            continue
+        seen[id(one)] = one
+        if isinstance(one, (str, bytes)):
+            word = one if isinstance(one, str) else one.decode("latin-1")
+            found |= {word} if text in word else set()
+        waiting += gc.get_referents(one)
+    return found
 
 
 def test_a_restart_with_all_data_is_no_fork(own_redis_server):
