@@ -33,6 +33,7 @@ class Deployment:
     def __init__(self, server: RedisServer, **chosen: Any) -> None:
         self.prefix = f"forged{next(prefixes)}:"
         settings = Settings(url=server.url, prefix=self.prefix, **chosen)
+        self.secret = settings.secret
         self.broker = open_broker(
             server.url,
             prefix=self.prefix,
@@ -70,8 +71,8 @@ class Deployment:
 
 
 @pytest.fixture
-def deployment(redis_server: RedisServer) -> Iterator[Deployment]:
-    deployment = Deployment(redis_server)
+def deployment(request: pytest.FixtureRequest, redis_server: RedisServer) -> Iterator[Deployment]:
+    deployment = Deployment(redis_server, secret=getattr(request, "param", ""))
     yield deployment
     deployment.close()
 
@@ -276,12 +277,16 @@ def payloads(draw: st.DrawFn) -> tuple[str, str, str, bytes, bytes]:
     return draw(ids), draw(ids), draw(ids), draw(words), b"".join(draw(fields)) + b"\n"
 
 
+#: As an application without history sends it.
+harmless = st.just(("-", "-", "-", b"-", b"event: x\ndata: 1\n\n"))
+forgeries = st.one_of(payloads(), harmless)
 actions = st.one_of(
     st.tuples(st.just("emit"), st.sampled_from(["a", "b", "bb"]), st.none()),
-    st.tuples(st.just("forge"), st.sampled_from(["a", "b", "bb", "$ticks", "$x"]), payloads()),
+    st.tuples(st.just("forge"), st.sampled_from(["a", "b", "bb", "$ticks", "$x"]), forgeries),
 )
 
 
+@pytest.mark.parametrize("deployment", ["", SECRET], indirect=True, ids=["word", "secret"])
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(actions, min_size=1, max_size=25))
 def test_no_payload_does_more_than_arrive(deployment, given_actions):
@@ -306,8 +311,9 @@ def test_no_payload_does_more_than_arrive(deployment, given_actions):
             forged = start + b"\n" + id_line + payload[4]
             deployment.forge(channel, forged)
             # It may be an event without an id, as an application without history sends: then it
-            # holds no more than data under a name that is not ours.
-            read = Message.from_payload(channel, forged, _accepted)
+            # holds no more than data under a name that is not ours.  A secret signs that, too.
+            accept = _refused if deployment.secret else _accepted
+            read = Message.from_payload(channel, forged, accept)
             [event] = decode(read.frame)
             arrives = (event.data, None)
         for names, events in expected.items():
@@ -323,6 +329,10 @@ def test_no_payload_does_more_than_arrive(deployment, given_actions):
     genuine = [id for id in deployment.ids if id is not None]
     assert not genuine or deployment.hub.position >= genuine[-1]
     assert deployment.hub.position is None or deployment.hub.position < Position(10**14)
+
+
+def _refused(payload: bytes, found: Any) -> bool:
+    return False
 
 
 def _accepted(payload: bytes, found: Any) -> bool:
