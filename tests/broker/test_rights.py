@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 from flask_redis_events import Emitter, endings
+from flask_redis_events.broker import Broker
 from flask_redis_events.clients import Subscription
 from flask_redis_events.hub import Hub
 from flask_redis_events.settings import Settings
+from flask_redis_events.wire.sse import encode
 from tests.support.factories import channels, went_live
 from tests.support.processes import ROOT
 from tests.support.servers import RedisServer
@@ -20,6 +22,21 @@ def documented_rights() -> list[str]:
     found = re.search(r"ACL SETUSER events (on .*)", text)
     assert found is not None
     return found[1].split()
+
+
+def use_slow_paths(server: RedisServer, broker: Broker) -> None:
+    """Let the scripts meet what is rare: no last id, a long index, an eviction, a fork."""
+    redis = server.client()
+    redis.xadd("events:history:old", {"prev": "1-0", "frame": "data: x\n\n", "key": ""}, id="5-0")
+    for name in ("slow", "old", *(f"c{number}" for number in range(1500))):
+        id = broker.publish(name, encode("x"))
+    redis.zadd("events:channels", {"ancient": 5})
+    broker.publish("another", encode("x"))
+    redis.delete("events:history:another", "events:last:another")
+    [witness] = broker.replay(channels("slow"), last=1).messages
+    assert id is not None
+    assert broker.replay(channels("*"), after=witness.prev, witness=witness).messages
+    assert broker.note_fork(id, overtaken=True) > id
 
 
 def test_the_documented_rights_are_enough(own_redis_server: RedisServer):
@@ -61,6 +78,7 @@ def test_the_documented_rights_are_enough(own_redis_server: RedisServer):
     assert len(client.take(5)) > 0
     client.close(endings.GONE)
     hub.close()
+    use_slow_paths(own_redis_server, emitter.broker)
     denied = {entry["object"] for entry in server.acl_log()}
     emitter.close()
 

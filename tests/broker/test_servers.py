@@ -10,7 +10,7 @@ from flask_redis_events.broker.redis import RedisBroker
 from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.wire.sse import encode
 from tests.support.factories import channels
-from tests.support.processes import ROOT, free_port
+from tests.support.processes import free_port
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
 
@@ -76,28 +76,4 @@ def test_a_missing_command_is_named(own_redis_server):
     for use in each_use(broker):
         with pytest.raises(BrokerError, match=r"must be Redis 6\.2 or later, and `rename-command`"):
             use()
-    broker.close()
-
-
-def test_the_documented_rights_are_enough(own_redis_server):
-    """The ACL that docs/deploying.rst shows allows everything that the broker does."""
-    text = (ROOT / "docs" / "deploying.rst").read_text("utf-8")
-    [rule] = [line.split() for line in text.splitlines() if "ACL SETUSER" in line]
-    client = own_redis_server.client()
-    client.execute_command(*rule)
-    client.xadd("events:history:old", {"prev": "1-0", "frame": "data: x\n\n", "key": ""}, id="5-0")
-    url = own_redis_server.url.replace("redis://", "redis://events:secret@")
-    broker = open_one(own_redis_server, url)
-    for use in each_use(broker):
-        use()
-    for name in ("a", "old", *(f"c{number}" for number in range(1500))):
-        id = broker.publish(name, encode("x"))
-    client.zadd("events:channels", {"ancient": 5})
-    broker.publish("another", encode("x"))
-    client.delete("events:history:another", "events:last:another")
-    [witness] = broker.replay(channels("a"), last=1).messages
-    assert id is not None
-
-    assert broker.replay(channels("*"), after=witness.prev, witness=witness).messages
-    assert broker.note_fork(id, overtaken=True) > id
     broker.close()
