@@ -21,6 +21,7 @@ from .flooding import flooding
 from .idling import idling
 from .others import FlaskSSE, Limit
 from .ours import HandOff, Package
+from .patterns import patterns
 from .polling import polling
 from .presence import presence
 from .results import Results
@@ -32,6 +33,7 @@ from .stalling import stalling
 MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "emitting": emitting,
     "resuming": resuming,
+    "patterns": patterns,
     "channels": channels,
     "fanout": fanout,
     "polling": polling,

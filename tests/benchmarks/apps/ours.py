@@ -23,6 +23,9 @@ def create_app() -> Flask:
     events = RedisEvents(app)
     _streams(app, events)
 
+    for path, pattern in (("narrow", "room:123*"), ("wide", "room:0*"), ("all", "room:*")):
+        app.add_url_rule(f"/{path}", path, events.stream(pattern)(lambda: None))
+
     @app.get("/poll/<name>")
     @events.poll(interval=INTERVAL)
     def poll(name: str) -> Callable[..., Any]:
