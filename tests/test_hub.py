@@ -345,6 +345,7 @@ def test_a_stream_without_ids_is_told_of_a_loss(redis_server, prefix):
         assert [(one.event, one.last_event_id) for one in got] == [("reset", ""), ("message", "")]
         response.close()
         hub.close()
+        hub.broker.close()
 
 
 @contextmanager
