@@ -66,9 +66,9 @@ def given_redis(variable: str, prefix: str) -> str | None:
             " set it to the URL of a Redis, or unset it."
         )
     try:
-        emitter = Emitter(settings.url(variable, url), prefix=prefix)
-        # A transient event is tried only once, so an unreachable Redis is reported at once.
-        emitter.emit("demo", "starts", persist=False)
+        # Without history an event is tried once, so an unreachable Redis is reported at once.
+        emitter = Emitter(settings.url(variable, url), prefix=prefix, history=0)
+        emitter.emit("demo", "starts")
         emitter.close()
     except (BrokerError, ConfigError) as error:
         raise CannotStart(str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -227,6 +228,37 @@ def swallow_answers(scene: Scene) -> Iterator[None]:
 
 
 @contextmanager
+def tiny_output_buffer(scene: Scene) -> Iterator[None]:
+    """Redis cuts subscribers that do not take a burst at once."""
+    client = scene.redis.client()
+    client.config_set("client-output-buffer-limit", "pubsub 65536 65536 1")
+    for _ in range(15):
+        # Every worker listens there, and no client.
+        client.publish(f"{scene.app.prefix}$ticks", "x" * 80_000)
+    yield
+    client.config_set("client-output-buffer-limit", "pubsub 33554432 8388608 60")
+
+
+@contextmanager
+def forge(scene: Scene) -> Iterator[None]:
+    """Somebody who may PUBLISH asks for the end of everybody, and repeats genuine requests."""
+    client, topic = scene.redis.client(), f"{scene.app.prefix}$kicks"
+    with client.pubsub() as pubsub:
+        pubsub.subscribe(topic)
+        pubsub.get_message(timeout=1)
+        for number in range(5):
+            what = {"identity": f"user{number}", "channel": None, "for_good": True}
+            data = json.dumps(what)
+            for id in ("1-0", "99999999999999-0", "-"):
+                line = "" if id == "-" else f"id: {id}\n"
+                client.publish(topic, f":{id} - {'0' * 16}\n{line}data: {data}\n\n")
+            client.publish(topic, data)
+        yield
+        for heard in list(iter(lambda: pubsub.get_message(timeout=0.2), None)):
+            client.publish(topic, heard["data"])
+
+
+@contextmanager
 def fail_over(scene: Scene) -> Iterator[None]:
     """To a replica that lacks what is written meanwhile; nothing follows this fault."""
     scene.replica.client().replicaof("NO", "ONE")
@@ -257,5 +289,7 @@ FAULTS: dict[str, Fault] = {
     "subscribers killed": commanded("CLIENT", "KILL", "TYPE", "pubsub"),
     "publishers killed": commanded("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"),
     "answers swallowed": swallow_answers,
+    "tiny output buffer": tiny_output_buffer,
+    "forged requests": forge,
     "failover": fail_over,
 }
