@@ -37,7 +37,8 @@ class Launched:
     def __init__(self, name: str, directory: Path, **env: str) -> None:
         self.url = f"http://127.0.0.1:{(port := free_port())}/"
         command = shlex.join([*COMMAND, name, "--port", str(port)])
-        there = ["sh", "-c", f"cd {directory} && exec {command}"]
+        # As in a terminal: a test run in a shell's background ignores SIGINT, and so would this.
+        there = ["sh", "-c", f"cd {directory} && exec env --default-signal=INT {command}"]
         self.process = Process(there, directory / "log", environment(**env))
         self.process.start()
 
@@ -58,7 +59,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
 
         def launch(name: str, **env: str) -> Launched:
             launched = Launched(name, tmp_path, **env)
-            running.callback(launched.process.end, signal.SIGTERM, timeout=40)
+            running.callback(launched.process.end, signal.SIGTERM, timeout=20)
             running.callback(lambda: print(launched.process.log))
             return launched
 
@@ -127,7 +128,7 @@ def test_an_example_brings_all_that_it_needs(launch: Launch):
             assert "event: end" in "".join(stream.iter_text())
     launched.process.signal(signal.SIGINT)
 
-    assert launched.process.wait(40) == 0
+    assert launched.process.wait(20) == 0
     assert psutil.wait_procs(family, 5)[1] == []
     lines = launched.process.log
     for part in ("Redis starts", "gunicorn starts, with 2 workers", "worker beside it starts"):
@@ -154,7 +155,7 @@ def test_an_example_ends_with_its_launcher(launch: Launch):
     family = launched.wait()
     directories = {Path(file.path).parent for one in family for file in one.open_files()}
     launched.process.signal(signal.SIGKILL)
-    assert psutil.wait_procs(family, 40)[1] == []
+    assert psutil.wait_procs(family, 20)[1] == []
 
     assert not any(path.exists() for path in directories if "redis-events-" in path.name)
 
@@ -167,7 +168,7 @@ def test_a_part_that_dies_ends_all(launch: Launch):
     [worker] = [one for one in family if "examples.jobs.worker" in one.cmdline()]
     worker.kill()
 
-    assert launched.process.wait(40) == 1
+    assert launched.process.wait(20) == 1
     assert "jobs: the worker has ended unexpectedly" in launched.process.log
     assert psutil.wait_procs(family, 5)[1] == []
 
