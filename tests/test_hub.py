@@ -168,6 +168,69 @@ def test_a_flush_is_told_in_silence(own_hub, own_redis_server, monkeypatch, tick
     assert take(subscription, 1) == [1]
 
 
+def run_ahead(server: RedisServer) -> None:
+    """Let ids run a minute ahead of the time, as after Redis' clock was set back."""
+    server.client().xadd("events:ids", {"": ""}, id=f"{time.time_ns() // 10**6 + 60_000}-0")
+
+
+def test_a_lost_clock_carries_no_position_past_the_new_one(own_hub, own_redis_server, monkeypatch):
+    """A message of the lost clock is still under way, and later than all that the new one gives."""
+    client = own_redis_server.client()
+    subscription = join(own_hub, "a")
+    emit(own_hub, "a", 0)
+    assert take(subscription, 1) == [0]
+    replay, replayed = own_hub.broker.replay, threading.Event()
+
+    def lose_the_clock(*args, **kwargs):
+        if replayed.is_set():
+            return replay(*args, **kwargs)
+        emit(own_hub, "a", "under way")
+        client.flushall()
+        snapshot = replay(*args, **kwargs)
+        emit(own_hub, "a", 2)
+        replayed.set()
+        return snapshot
+
+    monkeypatch.setattr(own_hub.broker, "replay", lose_the_clock)
+    # The next message seems to follow one that never came.
+    client.set("events:last:a", f"{own_hub.position.ms}-999")
+    run_ahead(own_redis_server)
+    emit(own_hub, "a", 1)
+    assert replayed.wait(10)
+    emit(own_hub, "a", 3)
+
+    assert take(subscription, 2) == [2, 3]
+    assert own_hub.metrics["reset.flushed"] == 1
+
+
+@pytest.mark.parametrize("shown_by", ["a message", "a tick", "a connection"])
+def test_ids_that_are_given_out_again_are_told(own_redis_server, monkeypatch, shown_by):
+    """Redis evicts all that it knows of its clock, whose ids were ahead when a worker connected."""
+    silence = 0.5 if shown_by == "a tick" else 60
+    monkeypatch.setattr("flask_redis_events.reader.probe.SILENCE", silence)
+    hub = make_hub(own_redis_server)
+    client = own_redis_server.client()
+    subscription = join(hub, "a", "b")
+    run_ahead(own_redis_server)
+    hub._reader.reconnect()
+    wait_until(lambda: hub.metrics["connected"] == 2 and hub.metrics["refilled.reconnect"] == 1)
+    if shown_by == "a message":
+        emit(hub, "a", 0)
+        assert take(subscription, 1) == [0]
+    client.delete("events:ids", "events:meta", "events:channels")
+    emit(hub, "b", 1)
+    if shown_by == "a connection":
+        # The time has caught up with the ids.
+        run_ahead(own_redis_server)
+        hub._reader.reconnect()
+
+    wait_until(lambda: b"event: reset" in sent(subscription.take(0.1)), 10)
+    emit(hub, "b", 2)
+    assert take(subscription, 1) == [2]
+    hub.close()
+    hub.broker.close()
+
+
 def test_who_joins_while_redis_is_away_waits(own_redis_server):
     """A client that joins while Redis is away goes live when Redis is back."""
     own_redis_server.stop()

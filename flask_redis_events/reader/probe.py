@@ -16,6 +16,7 @@ from ..broker.base import Broker
 from ..channels import TICKS
 from ..exceptions import BrokerError
 from ..reports import Reports
+from ..wire import BEGINNING
 from .reader import Reader
 
 #: Seconds of silence after which the path is tested, at most.
@@ -57,13 +58,17 @@ class Probe:
         feed = self._reader.feed
         if feed is None:
             return
-        sent = time.monotonic()
+        sent, before, id = time.monotonic(), self._reader.sequence.position, None
         try:
             if self._broker.numbered:
-                self._broker.publish(TICKS, TICK, persist=False)
+                id = self._broker.publish(TICKS, TICK, persist=False)
             else:
                 feed.ping()
         except BrokerError:
+            return
+        if id is not None and id <= (before or BEGINNING):
+            # Redis' clock went back, and what is new looks like what history has brought.
+            feed.close()
             return
         self._stopped.wait(patience)
         if self._reader.idle_for > time.monotonic() - sent and feed is self._reader.feed:

@@ -13,6 +13,7 @@ from collections.abc import Collection
 from ..broker.base import Broker
 from ..broker.coverage import Snapshot
 from ..channels import KICKS, TICKS, Channel
+from ..exceptions import BrokerError
 from ..reports import Reports
 from ..wire import BEGINNING, Position
 from .sequence import Sequence
@@ -32,18 +33,21 @@ def recover(
 ) -> None:
     """Deliver what came after the position, for a `reason`; may raise `BrokerError`.
 
-    `lock` guards the sequence.
+    It also raises if Redis has made its clock anew, because the connection may still carry later
+    ids of the clock before, which would move the position past what the new one gives out.  `lock`
+    guards the sequence.
     """
     if not broker.numbered:
         return
     after, witness = sequence.position, sequence.witness
     snapshot = broker.replay(channels, after=after, witness=witness)
-    if after is not None and witness is not None:
+    if after is not None:
         with lock:
             doubtful = snapshot.lacks_witness or sequence.is_overtaken(snapshot)
-        if doubtful or after > snapshot.clock:
+        if doubtful or (witness is not None and after > snapshot.clock):
             snapshot = _tell_of_fork(channels, after, broker, sequence, lock, reports)
     with lock:
+        created = sequence.created
         resets = sequence.refill(snapshot)
     if after is None:
         _learn_of_requests(broker, sequence, lock)
@@ -51,6 +55,8 @@ def recover(
         reports.recovered(reason, len(snapshot.messages))
     for reset in resets:
         reports.reset(reset)
+    if created not in (None, snapshot.created):
+        raise BrokerError("Redis has lost its clock, and the ids begin anew.")
 
 
 def _learn_of_requests(broker: Broker, sequence: Sequence, lock: threading.RLock) -> None:

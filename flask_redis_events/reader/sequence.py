@@ -47,8 +47,10 @@ class Sequence:
         self._floor = BEGINNING
         #: Where this worker had to read from Redis lately, and did not receive: (after, up to).
         self._gaps: list[tuple[Position, Position]] = []
+        #: The newest id that arrived since the last refill.
+        self._arrived = BEGINNING
         #: Where Redis' clock began, as far as this worker knows.
-        self._created: Position | None = None
+        self.created: Position | None = None
         #: The newest loss in a failover by which the clients here have been judged.
         self._judged = BEGINNING
         #: A message that came here and that Redis does not seem to have.
@@ -60,11 +62,13 @@ class Sequence:
     def follows_a_gap(self, message: Message) -> bool:
         """Say whether a message of this channel, before this one, never came."""
         id, prev = message.id, message.prev
-        if id is None or id <= self._floor:
+        if id is None:
             return False
-        if self.position is not None and id < self.position:
+        if id < self._arrived:
             # Redis' clock went back; or somebody repeats what he has received.
             return not self.tail.saw(id)
+        if id <= self._floor:
+            return False
         last = self._last.get(message.channel)
         # The first one after the acknowledgement has nothing before it that could be missing.
         if prev is None or last is None:
@@ -89,6 +93,7 @@ class Sequence:
         """Put a message to those who hear it; it goes out at `flush()`."""
         via, message = delivery
         id, heard = message.id, self._registry.hearing(message.channel)
+        self._arrived = max(self._arrived, id or BEGINNING)
         if id is not None and (id <= self._floor or id <= (self.position or BEGINNING)):
             # From history, or through another pattern, all have it.
             return
@@ -143,7 +148,7 @@ class Sequence:
         """
         if self.position is None or self.position < (snapshot.created or BEGINNING):
             return False
-        if self._created is not None and self._created != snapshot.created:
+        if self.created is not None and self.created != snapshot.created:
             return True
         if any(
             last <= self.position and self.tail.lacks(name, last)
@@ -169,7 +174,7 @@ class Sequence:
         """Go on from a snapshot of what came after the position; return why clients were reset."""
         self._gaps = [gap for gap in self._gaps if not snapshot.clock.outlives(gap[1], FRESH)]
         self._gaps.append((self.position or BEGINNING, snapshot.clock))
-        self._created, self._doubtful = snapshot.created, None
+        self.created, self._doubtful = snapshot.created, None
         self._judged = max(self._judged, snapshot.forked or BEGINNING)
         anew = self.position is None or "" in snapshot.lost
         if anew:
@@ -182,6 +187,7 @@ class Sequence:
             self.route(Delivery(Channel(message.channel), message))
         self.flush()
         self._floor = self.position = snapshot.clock
+        self._arrived = BEGINNING
         self.tail.passed(snapshot.clock)
         return reasons
 

@@ -142,6 +142,18 @@ def test_when_the_clock_went_back_positions_restart(scene):
     assert scene.got() == ["reset", "6"]
 
 
+def test_ids_that_go_back_are_a_gap_once(scene):
+    """Messages come in the order of their ids, also those that history has brought already."""
+    scene.refill(20)
+    scene.live(message(21, channel="a"))
+
+    assert not scene.sequence.follows_a_gap(message(21, channel="a")), "It is a copy."
+    assert scene.sequence.follows_a_gap(message(19, channel="a"))
+    scene.refill(22)
+    assert not scene.sequence.follows_a_gap(message(19, channel="a"))
+    assert not scene.sequence.follows_a_gap(message(22, channel="a"))
+
+
 def test_overlapping_patterns_deliver_once():
     """A client with a name and a pattern that match the same message gets it once."""
     registry = Registry()
