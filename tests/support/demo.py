@@ -58,6 +58,7 @@ class Demo:
                 preexec_fn=_as_in_a_terminal,
             )
         wait_until(lambda: f":{self.port}/" in self.log.read_text(), 30, self.log.read_text)
+        wait_until(lambda: all(map(_heeds_signals, self.workers())), 20)
 
     def stop(self) -> None:
         every = psutil.Process(self.process.pid).children(recursive=True)
@@ -98,6 +99,15 @@ def running(log: Path, *arguments: str, **environment: str) -> Iterator[Demo]:
     finally:
         if demo.process.poll() is None:
             demo.stop()
+
+
+def _heeds_signals(worker: int) -> bool:
+    """Say whether a worker of gunicorn is so far that it would act on SIGTERM."""
+    # A worker that was just forked still has its parent's handlers, and drops what they note; its
+    # own are set together, and the parent has none for SIGABRT.
+    status = Path(f"/proc/{worker}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGABRT - 1) & 1)
 
 
 def _as_in_a_terminal() -> None:
