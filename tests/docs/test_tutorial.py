@@ -94,6 +94,8 @@ def test_the_tutorial_can_be_followed(walk: Walk, browse: Browse):
     first.get(walk.flask)
     second.get(walk.flask)
     order(first, "book")
+    # The driver does not wait for what a button sends.
+    wait_until(lambda: orders(first) == ["book"], 10)
     reader.go_on("curl -d item=pen")
     wait_until(lambda: orders(first) == orders(second) == ["book", "pen"], 10)
     second.refresh()
