@@ -98,8 +98,14 @@ def is_exit(error: BaseException) -> bool:
 
 
 def let_others_run() -> None:
-    """Give the other greenlets or threads a turn."""
-    time.sleep(0)
+    """Give the other greenlets or threads a turn, also those whose sockets have become ready."""
+    if not patched():
+        time.sleep(0)
+        return
+    # After `sleep(0)` gevent may come back fifty times before it looks at any socket.
+    hub = sys.modules["gevent"].get_hub()
+    with hub.loop.timer(0) as timer:
+        hub.wait(timer)
 
 
 class Turn:
@@ -109,6 +115,10 @@ class Turn:
 
     def __init__(self, rest: Callable[[], None] = let_others_run) -> None:
         self._rest = rest
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin the next turn, as others have run meanwhile."""
         self._until = time.monotonic() + TURN
 
     @property
@@ -119,7 +129,7 @@ class Turn:
         """Let others run, if the turn is over, and begin the next one."""
         if self.over:
             self._rest()
-            self._until = time.monotonic() + TURN
+            self.begin()
 
 
 class _Switch:

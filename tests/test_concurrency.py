@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 import gevent
 import gevent.monkey
 import pytest
+from gevent.socket import wait_read
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +26,7 @@ from flask_redis_events.concurrency import (
     guard,
     is_exit,
     jitter,
+    let_others_run,
     soon,
     spawn,
 )
@@ -110,6 +113,26 @@ def test_without_gevent_soon_is_now(monkeypatch):
     soon(lambda: ran.append(1))
 
     assert ran == [1]
+
+
+@pytest.mark.usefixtures("gevent_loop")
+def test_under_gevent_whoever_waits_for_a_socket_is_let_run():
+    """A greenlet whose socket has become ready runs at the next rest of another greenlet."""
+    received: list[bytes] = []
+    mine, others = socket.socketpair()
+    with mine, others:
+
+        def read() -> None:
+            wait_read(others.fileno())
+            received.append(others.recv(1))
+
+        reader = gevent.spawn(read)
+        let_others_run()
+        mine.send(b"x")
+        let_others_run()
+        reader.kill()
+
+    assert received == [b"x"]
 
 
 def test_without_gevent_a_guard_keeps_others_out(monkeypatch):

@@ -10,7 +10,7 @@ from flask import Flask
 from flask.ctx import AppContext
 
 from ..clients import Subscription
-from ..concurrency import Deadline
+from ..concurrency import Deadline, Turn
 from ..exceptions import SubscriptionClosed
 from ..wire import Batch, Message, Position
 
@@ -35,6 +35,8 @@ class Messages:
         self._pass_on = pass_on
         self._ready: deque[Message] = deque()
         self._context: AppContext | None = None
+        #: How long the generator works before others are let run.
+        self.turn = Turn()
 
     @property
     def channel(self) -> str | None:
@@ -95,7 +97,10 @@ class Messages:
 
     def _wait(self, deadline: Deadline) -> None:
         while not self._ready:
+            waits = not self._inbox.has_news
             batches = self._inbox.take(deadline.left)
+            if waits:
+                self.turn.begin()
             # First the messages: what is passed on commits what the generator has had.
             self._ready.extend([message for batch in batches for message in batch.messages])
             for batch in batches:

@@ -111,10 +111,9 @@ class Pull(Producer):
 
     def _pump(self, messages: Messages, generator: Generator[Any, None, None]) -> None:
         """Send what the generator yields, until it ends or the stream does."""
-        turn = concurrency.Turn()
         try:
             while self.target.closed is None and not self._runner.ended:
-                turn.maybe_rest()
+                messages.turn.maybe_rest()
                 messages.enter()
                 try:
                     value = next(generator)

@@ -211,7 +211,7 @@ def test_a_page_without_a_stream_says_so(run: Run, browse: Browse):
         states = {}
         for tab in ada.window_handles:
             ada.switch_to.window(tab)
-            states[tab] = state(ada)
+            states[tab] = str(state(ada))
         return states
 
     # While a worker has room, a page that was refused may still find it.
