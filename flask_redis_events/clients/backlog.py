@@ -62,7 +62,10 @@ class Backlog:
 
     def take(self, most: float = math.inf) -> list[Batch]:
         """Take batches of up to `most` bytes together, but one at least."""
-        taken: list[Batch] = []
+        if self._first is None and most == math.inf:
+            taken, self._batches, self.size, self._loss = self._batches, [], 0, None
+            return taken
+        taken = []
         while self._first is not None and (not taken or self._first.size <= most):
             most -= self._first.size
             taken.append(self._first)

@@ -42,17 +42,30 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def fingerprint_of(value: Any) -> bytes | None:
-    """Return bytes that are the same for values which are sent as the same; None if unknown."""
+    """Return bytes that only values have which are sent as the same; None if unknown.
+
+    Only of one that `is_sent_alike` may an outcome be kept.
+    """
     if type(value) is not str and isinstance(value, str):
         text = raw_of(value)
         # `marshal` begins with no NUL.
         return None if text is None else b"\0" + text.encode()
     try:
-        # To `marshal`, all objects with the same buffer are the same, such as arrays of any shape.
         # Version 2 of the format depends on the value alone, and not on who else refers to it.
-        return marshal.dumps(value, 2) if _is_json(value) else None
-    except (ValueError, RecursionError):
+        return marshal.dumps(value, 2)
+    except ValueError:
         return None
+
+
+def is_sent_alike(value: Any) -> bool:
+    """Say whether all values with the fingerprint of this one are sent as it is.
+
+    To `marshal`, all objects with the same buffer are the same, such as arrays of any shape.
+    """
+    try:
+        return isinstance(value, str) or _is_json(value)
+    except RecursionError:
+        return False
 
 
 def _is_json(value: Any) -> bool:

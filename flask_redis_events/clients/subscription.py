@@ -190,7 +190,7 @@ class Subscription(Wakeable):
 
         Raises `SubscriptionClosed` once it is closed and empty.
         """
-        if timeout != 0:
+        if timeout != 0 and not self.has_news:
             self.wait(lambda: self.has_news, timeout)
         with self._guard:
             if self._held and self.closed is None:

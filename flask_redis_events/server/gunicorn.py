@@ -7,6 +7,7 @@ The attributes are those of gunicorn 21 to 27 (`gunicorn/workers/base_async.py`,
 from __future__ import annotations
 
 import functools
+import os
 import re
 import signal
 import sys
@@ -21,9 +22,19 @@ from .client_socket import ClientSocket
 
 def _worker() -> Any:
     """Return gunicorn's worker: in each class of worker its method handles SIGTERM."""
-    handler = signal.getsignal(signal.SIGTERM)
-    worker = getattr(handler, "__self__", None)
-    return worker if hasattr(worker, "alive") and hasattr(worker, "cfg") else None
+    pid = os.getpid()
+    if pid not in _workers:
+        # This takes long, compared to the rest of a request.
+        handler = signal.getsignal(signal.SIGTERM)
+        worker = getattr(handler, "__self__", None)
+        if not (hasattr(worker, "alive") and hasattr(worker, "cfg")):
+            return None
+        _workers[pid] = worker
+    return _workers[pid]
+
+
+#: The worker of this process, once it was found.
+_workers: dict[int, Any] = {}
 
 
 def draining() -> bool:

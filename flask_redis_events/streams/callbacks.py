@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from flask import Flask
 
 from .. import concurrency, endings
-from ..clients.outcomes import fingerprint_of
+from ..clients.outcomes import fingerprint_of, is_sent_alike
 from ..endings import Ending
 from ..hub import Hub
 from ..options import Options
@@ -137,7 +137,8 @@ class Runner:
         made = self._hub.outcomes.get(message, key)
         if made is None:
             made = self._made_of(message, value, numbered, name)
-            self._hub.outcomes.put(message, key, made)
+            if is_sent_alike(value):
+                self._hub.outcomes.put(message, key, made)
         return made
 
     def _made_of(self, message: Message, value: Any, numbered: bool, name: str | None) -> Batch:

@@ -10,7 +10,7 @@ from flask import Flask
 from flask.ctx import AppContext
 
 from ..clients import Subscription
-from ..concurrency import Deadline, Turn
+from ..concurrency import Deadline
 from ..exceptions import SubscriptionClosed
 from ..wire import Batch, Message, Position
 
@@ -35,8 +35,8 @@ class Messages:
         self._pass_on = pass_on
         self._ready: deque[Message] = deque()
         self._context: AppContext | None = None
-        #: How long the generator works before others are let run.
-        self.turn = Turn()
+        #: Whether others have run since this was last set to False, as there was no message.
+        self.waited = False
 
     @property
     def channel(self) -> str | None:
@@ -82,7 +82,7 @@ class Messages:
         if not self._ready:
             self.leave()
             try:
-                self._wait(Deadline(timeout))
+                self._wait(None if timeout is None else Deadline(timeout))
             except SubscriptionClosed as closed:
                 raise GeneratorExit from closed
             finally:
@@ -95,16 +95,14 @@ class Messages:
         self.position = message.id or self.position
         return message
 
-    def _wait(self, deadline: Deadline) -> None:
+    def _wait(self, deadline: Deadline | None) -> None:
         while not self._ready:
-            waits = not self._inbox.has_news
-            batches = self._inbox.take(deadline.left)
-            if waits:
-                self.turn.begin()
+            self.waited = self.waited or not self._inbox.has_news
+            batches = self._inbox.take(None if deadline is None else deadline.left)
             # First the messages: what is passed on commits what the generator has had.
             self._ready.extend([message for batch in batches for message in batch.messages])
             for batch in batches:
                 if not batch.messages:
                     self._pass_on(batch)
-            if deadline.passed:
+            if deadline is not None and deadline.passed:
                 return

@@ -33,13 +33,15 @@ OnMessage = Callable[[str, Any, StreamEvent], Any]
 class Producer(Source):
     """Application code that makes what its target is sent."""
 
-    __slots__ = ("_afterwards", "_made", "_runner", "_scheduled")
+    __slots__ = ("_afterwards", "_made", "_part", "_runner", "_scheduled")
 
     def __init__(self, hub: Hub, runner: Runner, target: Any, inbox: Any) -> None:
         super().__init__(hub, target, inbox)
         if inbox is not target:
             inbox.owner = self
         self._runner = runner
+        #: Bytes to make before they are sent: a client that has room takes so many.
+        self._part = min(PART, int(target.limit // 2))
         #: Whether the pool will work for it, or does.
         self._scheduled = False
         #: What was made, and is to be sent.
@@ -116,11 +118,6 @@ class Producer(Source):
     def fail(self) -> None:
         """End the client, because the work cannot go on; it may come back."""
         self.target.close(endings.FAILED, last=self.hub.farewell(endings.FAILED))
-
-    @property
-    def _part(self) -> int:
-        """Bytes to make before they are sent: a client that has room takes so many."""
-        return min(PART, int(self.target.limit // 2))
 
     def _flush(self) -> None:
         """Send what was made so far, in as few writes as its control frames allow."""

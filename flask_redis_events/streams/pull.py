@@ -111,9 +111,12 @@ class Pull(Producer):
 
     def _pump(self, messages: Messages, generator: Generator[Any, None, None]) -> None:
         """Send what the generator yields, until it ends or the stream does."""
+        turn = concurrency.Turn()
         try:
             while self.target.closed is None and not self._runner.ended:
-                messages.turn.maybe_rest()
+                if not messages.waited:
+                    turn.maybe_rest()
+                messages.waited = False
                 messages.enter()
                 try:
                     value = next(generator)

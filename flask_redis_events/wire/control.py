@@ -26,6 +26,7 @@ def is_end(last_event_id: str) -> bool:
     return mark == END_MARK and Position.parse(position) is not None
 
 
+@functools.lru_cache(maxsize=16)
 def ready(position: Position | None, *, retry: float, heartbeat: float) -> Batch:
     """The first frame: from here on nothing is missed.  `retry` and `heartbeat` are in seconds.
 

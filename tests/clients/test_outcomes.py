@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from flask_redis_events.clients.outcomes import KEPT, LARGEST, Outcomes, fingerprint_of
+from flask_redis_events.clients.outcomes import (
+    KEPT,
+    LARGEST,
+    Outcomes,
+    fingerprint_of,
+    is_sent_alike,
+)
 from flask_redis_events.wire import Batch
 from flask_redis_events.wire.data import Raw, dumps
 from tests.support.factories import batch, message
@@ -111,9 +117,19 @@ def test_a_fingerprint_does_not_depend_on_who_else_refers_to_a_value():
         pytest.param(type("Name", (str,), {})("a"), id="a kind of str"),
     ],
 )
-def test_a_value_of_unknown_type_has_no_fingerprint(value):
-    """A value that only the application can write has no fingerprint, and is not shared."""
-    assert fingerprint_of(value) is None
+def test_what_is_made_of_a_value_of_unknown_type_is_not_kept(value):
+    """A value that only the application can write is unlike others, whatever its fingerprint."""
+    assert fingerprint_of(value) is None or not is_sent_alike(value)
+
+
+@pytest.mark.parametrize("of_json", [[0], "abc", "\0\0\0\0", ["a", 1], {"a": 1}])
+@pytest.mark.parametrize(
+    "other", [b"abc", array("i", [0]), array("b", [0]), {0}, {"a", 1}, [b"a", 1], {b"a": 1}]
+)
+def test_no_other_value_has_a_fingerprint_of_json(of_json, other):
+    """What was made of JSON is not taken for what an application makes of the same bytes."""
+    assert is_sent_alike(of_json)
+    assert fingerprint_of(other) != fingerprint_of(of_json) is not None
 
 
 def test_raw_data_has_the_fingerprint_of_its_text():
@@ -129,3 +145,4 @@ def test_a_value_that_is_nested_too_deeply_has_no_fingerprint():
     endless.append(endless)
 
     assert fingerprint_of(endless) is None
+    assert not is_sent_alike(endless)
