@@ -14,8 +14,8 @@ from ..wire import BEGINNING, NEVER, Message, Position
 from .coverage import Held, State
 
 #: The most channels, entries and bytes of one step.
-CHANNELS = 250
-ENTRIES = 500
+CHANNELS = 100
+ENTRIES = 250
 BYTES = 1024 * 1024
 #: An entry's fields, in the order of `publish.lua`.
 PREV, FRAME = 1, 3

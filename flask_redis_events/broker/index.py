@@ -13,7 +13,7 @@ from ..channels import matches
 from .history import History, Spans
 
 #: The most names that are read at once, or looked at in one step of a scan.
-NAMES = 1000
+NAMES = 500
 #: The most channels that one replay reads for its patterns.
 MATCHES = 10_000
 

@@ -4,6 +4,9 @@ There are 100,000 channels with an event each that the clients have missed.  Red
 the index and reads them, for positions that differ, so that the worker can share little.  The
 figures are those of another process, which emits meanwhile, and of Redis' own log of slow commands.
 
+That log has the time in which Redis was not running, too.  So the steps of a replay are measured
+once more by themselves, each many times.
+
 `python -m tests.benchmarks.patterns URL EARLIEST LATEST` are the clients.
 """
 
@@ -16,13 +19,16 @@ import random
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask_redis_events.bench.figures import Spread
+from flask_redis_events.channels import Channel
 from flask_redis_events.wire import Position
 from tests.support.processes import ROOT
 
@@ -32,15 +38,21 @@ from .run import Run
 from .streaming import warm_up
 
 CHANNELS, CLIENTS = 100_000, 4
-#: Channels of each pattern, and where its stream is (`apps/ours.py`).  The last is too much for a
-#: resume, so that the client gets a `reset`.
-PATTERNS = {100: "narrow", 10_000: "wide", CHANNELS: "all"}
+#: Channels of each pattern, where its stream is (`apps/ours.py`), and the pattern.  The last is too
+#: much for a resume, so that the client gets a `reset`.
+PATTERNS = {
+    100: ("narrow", "room:123*"),
+    10_000: ("wide", "room:0*"),
+    CHANNELS: ("all", "room:*"),
+}
 #: Seconds in which the positions lie, all before the events.
 BEFORE = 1.0
 #: Seconds from one emit to the next.
 EVERY = 0.002
 #: Microseconds that a command must take to be in Redis' log; it has room for all of them.
 SLOW, ROOM = 100, 100_000
+#: How often a replay is repeated to measure its steps.
+REPEATS = 15
 
 
 def patterns(run: Run) -> None:
@@ -56,10 +68,12 @@ def patterns(run: Run) -> None:
                 earliest = _fill(contestant)
                 run.tell(f"{kind.name}: emitting alone")
                 _measure(run, contestant, "alone", 0, seconds)
-                for count, path in PATTERNS.items():
+                for count, (path, pattern) in PATTERNS.items():
                     run.tell(f"{kind.name}: {CLIENTS} with a pattern of {count:,} come back")
                     with _clients(contestant, path, earliest):
                         _measure(run, contestant, f"{CLIENTS} come back", count, seconds)
+                    longest = _longest_step(contestant, pattern, earliest)
+                    run.results.add("by itself", "latency by the longest step", count, longest)
 
 
 def _fill(contestant: Ours) -> int:
@@ -107,6 +121,22 @@ def _measure(run: Run, contestant: Ours, name: str, count: int, seconds: float) 
     add(name, "latency by Redis' longest command", count, blocked.highest)
     back = after.get("opened", 0) - before.get("opened", 0)
     add(name, "times that clients came back, per s", count, back / seconds)
+
+
+def _longest_step(contestant: Ours, pattern: str, earliest: int) -> float:
+    """Repeat a replay of this tree's package; return the seconds of its longest step.
+
+    The time of a step is the median of those of the same command.
+    """
+    redis: Any = contestant.redis
+    redis.slowlog_reset()
+    for _ in range(REPEATS):
+        contestant.emitter.broker.replay([Channel.parse(pattern)], after=Position(earliest))
+    took: defaultdict[bytes, list[int]] = defaultdict(list)
+    for entry in redis.slowlog_get(ROOM):
+        took[entry["command"]].append(entry["duration"])
+    steps = [median(seconds) for seconds in took.values() if len(seconds) > REPEATS // 2]
+    return max(steps, default=SLOW) / 1e6
 
 
 def _emits(contestant: Ours, seconds: float) -> Iterator[float]:
