@@ -84,7 +84,8 @@ class _Uvicorn(WebServer):
 class _Posted(Contestant):
     """Published to by POST, on one connection; several requests leave in one piece."""
 
-    path = "/publish/"
+    #: Where it is published to.
+    published_to = "/publish/"
 
     def __enter__(self) -> Contestant:
         super().__enter__()
@@ -102,7 +103,7 @@ class _Posted(Contestant):
         pieces = []
         for channel, one in events:
             body = self.body(one)
-            head = f"POST {self.path}{channel} HTTP/1.1\r\nHost: bench\r\n"
+            head = f"POST {self.published_to}{channel} HTTP/1.1\r\nHost: bench\r\n"
             pieces.append(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         self._connection.sendall(b"".join(pieces))
         answers, received = 0, b""
