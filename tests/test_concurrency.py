@@ -117,7 +117,7 @@ def test_without_gevent_soon_is_now(monkeypatch):
 
 @pytest.mark.usefixtures("gevent_loop")
 def test_under_gevent_whoever_waits_for_a_socket_is_let_run():
-    """A greenlet whose socket has become ready runs at the next rest of another greenlet."""
+    """A greenlet whose socket has become ready runs after two rests of another greenlet at most."""
     received: list[bytes] = []
     mine, others = socket.socketpair()
     with mine, others:
@@ -130,9 +130,11 @@ def test_under_gevent_whoever_waits_for_a_socket_is_let_run():
         let_others_run()
         mine.send(b"x")
         let_others_run()
+        let_others_run()
+        in_time = [*received]
         reader.kill()
 
-    assert received == [b"x"]
+    assert in_time == [b"x"]
 
 
 def test_without_gevent_a_guard_keeps_others_out(monkeypatch):
