@@ -115,21 +115,13 @@ class Turn:
 
     def __init__(self, rest: Callable[[], None] = let_others_run) -> None:
         self._rest = rest
-        self.begin()
-
-    def begin(self) -> None:
-        """Begin the next turn, as others have run meanwhile."""
         self._until = time.monotonic() + TURN
-
-    @property
-    def over(self) -> bool:
-        return time.monotonic() >= self._until
 
     def maybe_rest(self) -> None:
         """Let others run, if the turn is over, and begin the next one."""
         if time.monotonic() >= self._until:
             self._rest()
-            self.begin()
+            self._until = time.monotonic() + TURN
 
 
 class _Switch:

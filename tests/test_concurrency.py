@@ -188,25 +188,32 @@ def test_work_rests_when_its_turn_is_over(clock):
 
 
 def test_a_turn_is_over_at_its_millisecond(clock):
-    """`over` says whether the turn has lasted a millisecond, and changes nothing."""
-    turn = Turn(lambda: None)
-    before = turn.over
-    clock.now += concurrency.TURN
+    """Work rests as soon as its turn has lasted a millisecond."""
+    rests: list[float] = []
+    turn = Turn(lambda: rests.append(clock.now))
+    clock.now += concurrency.TURN * 0.99
+    turn.maybe_rest()
+    clock.now += concurrency.TURN * 0.01
+    turn.maybe_rest()
 
-    assert (before, turn.over, turn.over) == (False, True, True)
+    assert rests == [clock.now]
 
 
 def test_a_turn_begins_after_the_rest(clock):
     """The time that others take while the work rests does not count as the work's own."""
 
+    rests: list[float] = []
+
     def rest() -> None:
         clock.now += 10
+        rests.append(clock.now)
 
     turn = Turn(rest)
     clock.now += concurrency.TURN
     turn.maybe_rest()
+    turn.maybe_rest()
 
-    assert not turn.over
+    assert rests == [clock.now]
 
 
 @pytest.mark.usefixtures("gevent_loop")
