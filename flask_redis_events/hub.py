@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import atexit
 import os
-import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Hashable, Mapping
-from importlib import metadata
 from typing import Any
 
 from . import endings
@@ -81,9 +79,13 @@ class Hub:
         )
         #: This worker among others.
         self.worker = Worker(
-            broker, self.reports, self._describe, self._reader.reconnect, grace=settings.retry * 2
+            broker,
+            self.reports,
+            describe=self._describe,
+            viewed=self._registry.viewed_runs,
+            on_lapse=self._reader.reconnect,
+            grace=settings.retry * 2,
         )
-        self._started_at = time.time()
         self._reading = self._ticking = self._met = False
 
     @property
@@ -224,10 +226,6 @@ class Hub:
         """Say what other workers, and whoever operates them, may know of this one."""
         clients = self._snapshot()
         return {
-            "pid": self.pid,
-            "host": socket.gethostname(),
-            "version": metadata.version("Flask-Redis-Events"),
-            "started": self._started_at,
             "draining": self.draining,
             "streams": len(clients),
             "channels": Counter(client.about.label for client in clients),

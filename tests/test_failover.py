@@ -11,14 +11,15 @@ from types import SimpleNamespace
 import pytest
 
 from flask_redis_events import Emitter, endings
-from flask_redis_events.broker import open_broker
+from flask_redis_events.broker import Outgoing, open_broker
 from flask_redis_events.broker.redis import RedisBroker
-from flask_redis_events.clients import Owner, Subscription
+from flask_redis_events.clients import Finite, Owner, Subscription
 from flask_redis_events.endings import Ending
 from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.hub import Hub
 from flask_redis_events.settings import Settings
 from flask_redis_events.wire import Position
+from flask_redis_events.wire.run import begun
 from flask_redis_events.wire.sse import encode
 from tests.support.factories import channels, sent, went_live
 from tests.support.relay import Relay
@@ -193,6 +194,32 @@ class Asked(Owner):
     def dismiss(self, ending: Ending) -> bool:
         self.endings.append(ending)
         return True
+
+
+def test_a_run_of_which_nobody_is_left_but_a_viewer_is_ended(pair):
+    """The failover lost it from its begin on, and its producer was killed before it wrote again."""
+    hub = pair.hub()
+    viewer = Finite(channels("run"), held=True)
+    hub.listen(viewer)
+    assert went_live(viewer)
+    viewer.start(viewer.floor)
+    pair.emit(pair.master, "run", "queued")
+    pair.isolate()
+    producer = RedisBroker(pair.master.url, prefix="events:", history=100, history_ttl=300)
+    producer.runs.begin("run", "producer", ttl=60, lease=60)
+    piece = Outgoing("run", begun(encode("piece")))
+    producer.runs.write("run", "producer", 1, [piece], ttl=60, lease=60)
+    producer.close()
+    before = take(viewer, "piece")
+    pair.fail_over()
+    hub._reader.reconnect()
+    wait_until(lambda: hub.metrics["forked"] == 1)
+    hub.broker.runs.sweep(hub._registry.viewed_runs())
+
+    assert b"reset" not in before
+    assert b'event: end\ndata: {"state":"lost"}' in take(viewer, "lost")
+    assert viewer.closed is endings.ENDED
+    assert hub.broker.runs.look("run").state == "lost"
 
 
 def test_a_request_to_disconnect_that_may_be_lost_asks_again(pair):

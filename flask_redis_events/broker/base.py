@@ -182,8 +182,12 @@ class Runs(Protocol):
     def look(self, channel: str) -> Log:
         """Return what is known of the newest run, after a look at its lease."""
 
-    def sweep(self) -> None:
-        """End the runs as `lost` whose leases have lapsed, each once."""
+    def sweep(self, viewed: Iterable[str] = ()) -> None:
+        """End runs as `lost`, each once: those whose leases have lapsed, and those that are gone.
+
+        Of the `viewed` ones a client knows that they had begun, so that a failover has lost one
+        that Redis does not know.
+        """
 
 
 class Broker(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from ..wire import Position
@@ -98,7 +98,7 @@ class MemoryRuns:
             run = self._find(channel)
             return Log(run.state, run.started, run.ended)
 
-    def sweep(self) -> None:
+    def sweep(self, viewed: Iterable[str] = ()) -> None:
         with self._lock:
             for channel in list(self._runs):
                 self._find(channel)

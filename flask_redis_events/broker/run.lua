@@ -5,8 +5,9 @@
 --                 which its lease does), ttl (ms), started and ended (ids), stop ('1' if asked for)
 -- KEYS[2] runs    sorted set: channel -> lapses, of the runs that are running
 -- KEYS[3…8]       the keys of publish.lua for the run's channel
--- ARGV[1] deed    'begin', 'write', or 'lose': only where the lease has lapsed
--- ARGV[2] token   the caller's; '' to lose
+-- ARGV[1] deed    'begin', 'write', 'lose': only where the lease has lapsed, or 'miss': also where
+--                 Redis does not know the run, of which others know
+-- ARGV[2] token   the caller's; '' to lose or miss
 -- ARGV[3] number  of this write, so that one which is repeated or missing is recognised; of the
 --                 last one where nothing is written, and only the lease is renewed
 -- ARGV[4] lease   in ms
@@ -81,8 +82,9 @@ local function lose_what_is_gone()
   return lose()
 end
 
-if deed == 'lose' then
-  if not state and redis.call('ZSCORE', runs, name) then return lose_what_is_gone() end
+if deed == 'lose' or deed == 'miss' then
+  local had_begun = deed == 'miss' or redis.call('ZSCORE', runs, name)
+  if not state and had_begun then return lose_what_is_gone() end
   if lapsed then return lose() end
   if state ~= 'running' then redis.call('ZREM', runs, name) end
   return {state or '', stop}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..wire import Position
@@ -72,9 +72,14 @@ class RedisRuns:
             return Log()
         return Log(state.decode(), Position.parse(started or b""), Position.parse(ended or b""))
 
-    def sweep(self) -> None:
+    def sweep(self, viewed: Iterable[str] = ()) -> None:
+        names = list(viewed)
         by_lease = ["ZRANGE", self._key("runs"), 0, RUNS - 1, "WITHSCORES"]
-        [found, time] = self._execute([by_lease, ["TIME"]])
+        known = [["HEXISTS", self._key("run:" + name), "state"] for name in names]
+        found, time, *known = self._execute([by_lease, ["TIME"], *known])
+        for name, is_known in zip(names, known, strict=True):
+            if not is_known:
+                self._do("miss", name)
         for name, lapses in zip(found[::2], found[1::2], strict=True):
             if float(lapses) <= _ms(time):
                 self._do("lose", name.decode())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from ..endings import ENDED
 from ..wire import Batch, Position, control
-from ..wire.run import end_of
+from ..wire.run import BEGUN, comes_to
 from .stateful import Stateful
 
 
@@ -17,7 +18,12 @@ class Finite(Stateful):
     After a loss it begins anew, so that it gets the whole run, and the end if that is past.
     """
 
-    __slots__ = ()
+    __slots__ = ("has_begun",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: Whether the run is known to have begun.
+        self.has_begun = False
 
     def offer(self, batch: Batch) -> None:
         if self._held:
@@ -26,7 +32,7 @@ class Finite(Stateful):
             return
         newer = batch.after(self.floor)
         if newer is not None:
-            before, end = _cut([newer])
+            before, end = self._cut([newer])
             for one in before:
                 super().offer(one)
             self._maybe_end(end)
@@ -34,7 +40,7 @@ class Finite(Stateful):
     def start(self, floor: Position | None, first: Iterable[Batch] = ()) -> None:
         super().start(floor, first)
         with self._guard:
-            before, end = _cut(self._backlog.take() if self._backlog else [])
+            before, end = self._cut(self._backlog.take() if self._backlog else [])
             # It is history again, which does not count.
             self._waiting().begin(before, None)
             self._backlog = self._backlog or None
@@ -42,7 +48,7 @@ class Finite(Stateful):
 
     def take(self, timeout: float | None = None, *, most: float = math.inf) -> list[Batch]:
         # Under threads, a marker may be offered while `start` runs.
-        before, end = _cut(super().take(timeout, most=most))
+        before, end = self._cut(super().take(timeout, most=most))
         if end is not None:
             with self._guard:
                 # Nothing that follows a marker is of the run.
@@ -54,13 +60,14 @@ class Finite(Stateful):
         if end is not None:
             self.close(ENDED, last=end)
 
-
-def _cut(batches: list[Batch]) -> tuple[list[Batch], Batch | None]:
-    """Return what comes before a marker, and the `end` that takes the marker's place."""
-    for index, batch in enumerate(batches):
-        for number, message in enumerate(batch.messages):
-            state = end_of(message)
-            if state is not None:
-                rest = [Batch(batch.messages[:number])] if number else []
-                return [*batches[:index], *rest], control.end(message.id, state)
-    return batches, None
+    def _cut(self, batches: list[Batch]) -> tuple[list[Batch], Batch | None]:
+        """Return what comes before a marker, and the `end` that takes the marker's place."""
+        for index, batch in enumerate(batches):
+            for number, message in enumerate(batch.messages):
+                state = comes_to(message)
+                if state == BEGUN:
+                    self.has_begun = True
+                elif state is not None:
+                    rest = [Batch(batch.messages[:number])] if number else []
+                    return [*batches[:index], *rest], control.end(message.id, state)
+        return batches, None

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from ..channels import Channel, matches
 from .audience import Audience
+from .finite import Finite
 from .subscription import Subscription
 
 
@@ -75,6 +76,18 @@ class Registry:
         patterns = [pattern for pattern in self._patterns if matches(pattern.name, name)]
         exact = Channel(name)
         return [exact, *patterns] if exact in self._listening else patterns
+
+    def viewed_runs(self) -> list[str]:
+        """Return the channels of runs that have begun and, as far as a client knows, not ended."""
+        return [
+            channel.name
+            for audience in self.audiences
+            if any(
+                isinstance(member, Finite) and member.has_begun and member.closed is None
+                for member in audience
+            )
+            for channel in audience.channels
+        ]
 
     def hearing(self, name: str) -> Collection[Audience]:
         """Return the audiences that hear a message on `name`, by whichever way, each once."""

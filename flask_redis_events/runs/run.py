@@ -22,7 +22,7 @@ from ..concurrency import Deadline
 from ..exceptions import BrokerError, ConfigError, RunActive, RunLost, RunTooLarge, SetupError
 from ..wire import sse
 from ..wire.data import dumps
-from ..wire.run import Piece, piece_of, whole
+from ..wire.run import Piece, begun, piece_of, whole
 
 log = logging.getLogger("flask_redis_events")
 
@@ -208,7 +208,10 @@ class Run:
         if self._sending is None:
             with self._guard:
                 waiting, self._waiting = self._waiting, []
-            self._sending = ([one.message(self._default) for one in waiting], state)
+            messages = [one.message(self._default) for one in waiting]
+            if messages and not self._number:
+                messages[0] = messages[0]._replace(frame=begun(messages[0].frame))
+            self._sending = (messages, state)
             if waiting or state:
                 self._number += 1
         messages, ends = self._sending

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..broker.coverage import Snapshot
 from ..channels import Channel
-from ..clients import Subscription
+from ..clients import Finite, Subscription
 from ..hub import Hub
 from ..wire import BEGINNING, Batch, Message, Position, control, parts
 from ..wire.run import end_of, joined, marker
@@ -165,6 +165,9 @@ def _with_all(asked: Asked) -> Beginning:
         log = hub.broker.runs.look(channel.name)
         if log.started is None:
             return _of_unknown_run(hub, after, snapshot, reason)
+    # Also if a failover loses it before this worker has received any of it.
+    if isinstance(asked.subscription, Finite):
+        asked.subscription.has_begun = True
     if after is not None:
         snapshot = asked.history(after)
         reason = snapshot.reason

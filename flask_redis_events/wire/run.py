@@ -1,7 +1,8 @@
 """The log of a run as messages: pieces of text, which may be joined, and the marker of its end.
 
 The marker is a message like any other, so that no client can miss it.  It begins with a comment, as
-raw data does, so that no event of the application can be taken for it.
+raw data does, so that no event of the application can be taken for it.  So does the run's first
+message, which shows that there is a run, and not only a channel that may have one later.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from . import sse
-from .data import dumps, raw_of
+from .data import MARK, dumps, raw_of
 from .message import Message
 
-_MARK = re.compile(rb":run (finished|failed|stopped|lost)\n")
+_COMMENT = re.compile(rb"(?::raw\n)?:run (begun|finished|failed|stopped|lost)\n")
+
+#: What the first message of a run says.
+BEGUN = "begun"
 
 
 class Piece(NamedTuple):
@@ -31,11 +35,23 @@ def marker(state: str) -> bytes:
     return f":run {state}\n".encode() + sse.encode(dumps({"state": state}), event="run")
 
 
+def begun(bare: bytes) -> bytes:
+    """Return the frame of a run's first message, without an id line as it was."""
+    mark = MARK if bare.startswith(MARK) else b""
+    return b"%b:run %b\n%b" % (mark, BEGUN.encode(), bare[len(mark) :])
+
+
+def comes_to(message: Message) -> str | None:
+    """Return what the run comes to with this message: `BEGUN`, or as what it ends; else None."""
+    frame = message.frame
+    found = _COMMENT.match(frame, frame.index(b"\n") + 1) if message.id else None
+    return found[1].decode() if found else None
+
+
 def end_of(message: Message) -> str | None:
     """Return as what the run ends with this message; None if it does not."""
-    frame = message.frame
-    found = _MARK.match(frame, frame.index(b"\n") + 1) if message.id else None
-    return found[1].decode() if found else None
+    state = comes_to(message)
+    return None if state == BEGUN else state
 
 
 def piece_of(

@@ -10,11 +10,14 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import secrets
+import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from importlib import metadata
 from typing import Any
 
 from .. import concurrency
@@ -45,8 +48,9 @@ Entry = tuple[str, str]
 class Worker:
     """Notes identities, and says who has come and gone.  Any greenlet or thread may call it.
 
-    `describe` returns what the lease says beside the worker's name.  `on_lapse` is called if the
-    lease is gone, because Redis may have lost other data with it.  `grace` is how many seconds a
+    `describe` returns what the lease says of the worker's streams, and `viewed` the channels whose
+    clients know that a run is under way there.  `on_lapse` is called if the lease is gone, because
+    Redis may have lost other data with it.  `grace` is how many seconds a
     leave is held back, because tabs are hidden and workers are replaced.
     """
 
@@ -54,17 +58,25 @@ class Worker:
         self,
         broker: Broker,
         reports: Reports,
-        describe: Callable[[], dict[str, Any]],
-        on_lapse: Callable[[], None],
         *,
+        describe: Callable[[], dict[str, Any]],
+        viewed: Callable[[], Iterable[str]] = tuple,
+        on_lapse: Callable[[], None],
         grace: float,
     ) -> None:
         self._broker = broker
         self._metrics = reports.metrics
         self._describe = describe
+        self._viewed = viewed
         self._grace = grace
         self._on_lapse = on_lapse
         self._name = secrets.token_hex(8)
+        self._about = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "version": metadata.version("Flask-Redis-Events"),
+            "started": time.time(),
+        }
         # Guards the streams and the changes.
         self._lock = threading.Lock()
         self._streams: Counter[Entry] = Counter()
@@ -148,7 +160,7 @@ class Worker:
             self._clean_up_after(name)
         self._tell("leave", people.left())
         if self._broker.numbered:
-            self._broker.runs.sweep()
+            self._broker.runs.sweep(self._viewed())
         connected = self._metrics["connected"]
         due = connected != self._connected or time.monotonic() >= self._refresh_at
         if due or not people.has(self._name, self._samples()):
@@ -163,7 +175,7 @@ class Worker:
         return list(dict(written).items())
 
     def _text(self) -> str:
-        return json.dumps({"worker": self._name, **self._describe()})
+        return json.dumps({"worker": self._name, **self._about, **self._describe()})
 
     def _write(self) -> None:
         """Write what has changed."""

@@ -95,7 +95,7 @@ def _judge(
         "out_of_order": [n for part in _parts(saw) for m, n in pairwise(part) if n < m],
         "strangers": sorted(shown - set(play.sent)),
         "false_resets": [saw[r] for r in resets if r not in true and r not in excused],
-        "stopped": [] if end or (saw and _has_nobody(play, page, fate)) else [_lack(saw)],
+        "stopped": [] if end or (saw and _is_forgotten(play, page, fate)) else [_lack(saw)],
         "wrong_ends": [end] if end and not _may_end_so(play, end, saw, wanted, fate) else [],
     }
     verdict.deliveries += sum(len(one.numbers) for one in saw)
@@ -159,14 +159,6 @@ def _is_forgotten(play: Play, page: Sequence[int], fate: Fate) -> bool:
     # Its producer may have been killed before.
     forgotten = not fate.lasting or play.state == "unknown" or not play.sent
     return forgotten and play.status == "pending" and not page
-
-
-def _has_nobody(play: Play, page: Sequence[int], fate: Fate) -> bool:
-    """Say whether nobody is left who could end a run: neither Redis knows it, nor a producer."""
-    # A failover lost it from its begin on, and its producer was killed before it wrote again.
-    unknown = play.state is None and play.status == "pending" and not fate.lasting and play.sent
-    orphaned = bool(unknown) and _may_be_unseen(min(play.sent.values()), fate)
-    return orphaned or _is_forgotten(play, page, fate)
 
 
 def _may_end_so(play: Play, end: Saw, saw: Sequence[Saw], wanted: set[int], fate: Fate) -> bool:

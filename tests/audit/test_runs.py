@@ -104,15 +104,6 @@ def test_a_run_may_be_forgotten():
     assert counts(Play("run-1"), LASTING, []) == {"stopped": 1}
 
 
-def test_a_failover_may_leave_nobody_who_knows_of_a_run():
-    """It lost the run from its begin on, and the producer was killed."""
-    early, late = (Fate(lasting=False, failovers=[(at, 15.0)]) for at in (9.5, 11.5))
-
-    assert counts(killed("pending"), early, seen(0, 1)) == {}
-    assert counts(killed("pending"), late, seen(0, 1)) == {"stopped": 1}
-    assert counts(killed(), early, seen(0, 1)) == {"stopped": 1}
-
-
 def test_a_run_may_be_lost_before_anybody_had_any_of_it():
     """Its viewers are told."""
     play = Play("run-1", dict(SENT), "lost", ENDED, "lost")

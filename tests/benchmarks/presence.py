@@ -29,7 +29,9 @@ def presence(run: Run) -> None:
     """One worker, in this process, and Redis."""
     seconds = SECONDS // 4 if run.quick else SECONDS
     broker = open_broker(run.redis.url, prefix="presence:", history=1000, history_ttl=300.0)
-    worker = Worker(broker, Reports(None), lambda: {"streams": CLIENTS}, print, grace=6.0)
+    worker = Worker(
+        broker, Reports(None), describe=lambda: {"streams": CLIENTS}, on_lapse=print, grace=6.0
+    )
     worker.start()
     places = [("", f"room:{number % CHANNELS}") for number in range(CLIENTS)]
     run.tell(f"presence: {CLIENTS:,} clients come")

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from markupsafe import Markup
 
 from flask_redis_events import ConfigError, RedisEvents, RunLost
 from flask_redis_events.broker.coverage import Snapshot
 from flask_redis_events.testing import read_events
 from flask_redis_events.wire import Position
+from flask_redis_events.wire.data import dumps
 from flask_redis_events.wire.sse import Decoder, Event
 from tests.support.factories import channels
+from tests.support.waiting import wait_until
 
 NAME = "answer:1"
 events = RedisEvents()
@@ -162,6 +165,51 @@ def test_a_worker_ends_a_run_whose_state_was_evicted(client, evict):
     assert events.run_status(NAME) == "lost"
     reset, *got = read(client, 3)
     assert (reset[0], got) == ("reset", [("message", "text"), ("end", {"state": "lost"})])
+
+
+@pytest.mark.parametrize("client", ["redis"], indirect=True)
+@pytest.mark.parametrize("piece", ["text", Markup("<b>text</b>"), {"a": 1}])
+def test_a_worker_ends_a_run_of_which_only_a_viewer_knows(
+    client, evict, redis_server, prefix, piece
+):
+    """Redis has forgotten it, its producer was killed, and a viewer has some of it."""
+    decoder, got = Decoder(), list[Event]()
+    for chunk in client.get("/answer").iter_encoded():
+        got += decoder.feed(chunk)
+        if got[-1].event == "ready":
+            with events.run(NAME) as run:
+                run.send(piece)
+                # As if it were killed.
+                run._attempt()
+                run._over = True
+        elif got[-1].event == "message":
+            evict("run")
+            redis_server.client().delete(f"{prefix}runs")
+
+    assert [event.event for event in got] == ["ready", "message", "end"]
+    assert got[1].data == (piece if isinstance(piece, Markup) else dumps(piece))
+    assert events.history(NAME, limit=1)[0].data == {"state": "lost"}
+    assert json.loads(got[-1].data) == {"state": "lost"}
+    assert events.run_status(NAME) == "lost"
+
+
+def test_a_channel_without_a_run_is_not_ended(client):
+    """Its viewers wait for one, whatever else is emitted there."""
+    decoder, got, registry = Decoder(), list[Event](), events.hub._registry
+    for chunk in client.get("/answer").iter_encoded():
+        got += decoder.feed(chunk)
+        if got[-1].event == "ready":
+            events.emit(NAME, "queued")
+        elif got[-1].data == '"queued"':
+            events.hub.broker.runs.sweep(registry.viewed_runs())
+            with events.run(NAME) as run:
+                run.send("text")
+                run._attempt()
+                wait_until(lambda: registry.viewed_runs() == [NAME])
+
+    texts = [json.loads(event.data) for event in got[1:]]
+    assert texts == ["queued", "text", {"state": "finished"}]
+    assert registry.viewed_runs() == []
 
 
 def test_the_end_comes_after_what_precedes_it(client, monkeypatch):

@@ -27,7 +27,9 @@ def lapses() -> list[bool]:
 @pytest.fixture
 def worker(broker, monkeypatch, lapses) -> Iterator[Worker]:
     monkeypatch.setattr("flask_redis_events.workers.worker.RENEWAL", 0.2)
-    worker = Worker(broker, Reports(None), dict, lambda: lapses.append(True), grace=1)
+    worker = Worker(
+        broker, Reports(None), describe=dict, on_lapse=lambda: lapses.append(True), grace=1
+    )
     worker.start()
     worker.add(["room", "other"], "ada")
     wait_until(lambda: broker.people.present("room"))
