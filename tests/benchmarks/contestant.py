@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.support.processes import Process
 from tests.support.servers import Gunicorn, RedisServer, WebServer
 
 from . import machine
@@ -102,6 +103,8 @@ class Contestant:
 
 class PinnedGunicorn(Gunicorn):
     """A gunicorn on the server's core, in an environment that need not be ours."""
+
+    _process_type = Process
 
     def __init__(self, app: str, *, python: str | None = None, env: Mapping[str, str]) -> None:
         self._python = python

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import psutil
 
@@ -48,13 +49,35 @@ def free_port() -> int:
     raise RuntimeError(f"No free port from {_PORTS[0]} to {_PORTS[-1]} on 127.0.0.1.")
 
 
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment and `env`, without variables that configure servers."""
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GUNICORN_", "FLASK_", "WERKZEUG_"))
+    }
+    path = os.pathsep.join(filter(None, [str(ROOT), ours.get("PYTHONPATH", "")]))
+    return {**ours, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **env}
+
+
+class Child(Protocol):
+    """What is used of a `subprocess.Popen`."""
+
+    pid: int
+    returncode: Any
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
 class Process:
     """One child process; its output is appended to `log_path`, also after a restart."""
 
     def __init__(self, command: Sequence[str], log_path: Path, env: Mapping[str, str]) -> None:
         self._command = list(command)
         self._env = dict(env)
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self.log_path = log_path
         #: The exit status after the last `end`; a negative one is the number of the signal.
         self.status: int | None = None
@@ -75,11 +98,14 @@ class Process:
         return self.log_path.read_text("utf-8", "replace") if self.log_path.exists() else ""
 
     def start(self) -> None:
+        self._child = self._start(self._command, self._env)
+
+    def _start(self, command: Sequence[str], env: Mapping[str, str]) -> Child:
         with self.log_path.open("ab") as log:
-            self._child = subprocess.Popen(
-                self._command,
+            return subprocess.Popen(
+                command,
                 cwd=ROOT,
-                env=self._env,
+                env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -23,7 +23,8 @@ from typing import Any, Self
 import psutil
 import redis
 
-from tests.support.processes import ROOT, Process, free_port
+from tests.support.nursery import Forked
+from tests.support.processes import Process, environment, free_port
 from tests.support.waiting import wait_until
 
 
@@ -172,6 +173,7 @@ def _temporary_directory(cleanup: ExitStack) -> Path:
 class WebServer:
     """The common part of gunicorn and Flask's server; a context manager."""
 
+    _process_type: type[Process] = Process
     _quick_end = signal.SIGTERM
 
     def __init__(self, env: Mapping[str, str] | None) -> None:
@@ -179,8 +181,8 @@ class WebServer:
         self.directory = _temporary_directory(self._cleanup)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._process = Process(
-            self._command(), self.directory / "server.log", _environment(env or {})
+        self._process = self._process_type(
+            self._command(), self.directory / "server.log", environment(env or {})
         )
 
     def _command(self) -> list[str]:
@@ -266,6 +268,7 @@ class Gunicorn(WebServer):
     gunicorn's default.  The harness sends `HEAD /` to learn whether the server answers.
     """
 
+    _process_type: type[Process] = Forked
     _quick_end = signal.SIGQUIT
 
     def __init__(
@@ -368,14 +371,3 @@ def _living(process: psutil.Process) -> int:
         return -1 if process.status() == psutil.STATUS_ZOMBIE else process.pid
     except psutil.NoSuchProcess:
         return -1
-
-
-def _environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment and `env`, without variables that configure servers."""
-    ours = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("GUNICORN_", "FLASK_", "WERKZEUG_"))
-    }
-    path = os.pathsep.join(filter(None, [str(ROOT), ours.get("PYTHONPATH", "")]))
-    return {**ours, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **env}

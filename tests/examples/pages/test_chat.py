@@ -134,8 +134,8 @@ def test_nothing_is_lost_or_repeated_when_workers_are_killed(room: Room):
         wait_messages(page, ["message 0", "message 1", "message 2"])
         wait_live(page)
     # On a slow machine, the one may have been away for long enough to have left.
-    for page in (room.ada, room.bob):
-        wait_until(lambda page=page: members(page) == ["ada", "bob"], 20)
+    both = ["ada", "bob"]
+    wait_until(lambda: members(room.ada) == members(room.bob) == both, 20)
 
 
 def test_the_page_shows_the_database_after_a_loss(
