@@ -82,7 +82,7 @@ class Hub:
             broker,
             self.reports,
             describe=self._describe,
-            viewed=self._registry.viewed_runs,
+            viewed=self._reader.viewed_runs,
             on_lapse=self._reader.reconnect,
             grace=settings.retry * 2,
         )

@@ -214,7 +214,7 @@ def test_a_run_of_which_nobody_is_left_but_a_viewer_is_ended(pair):
     pair.fail_over()
     hub._reader.reconnect()
     wait_until(lambda: hub.metrics["forked"] == 1)
-    hub.broker.runs.sweep(hub._registry.viewed_runs())
+    hub.broker.runs.sweep(*hub._reader.viewed_runs())
 
     assert b"reset" not in before
     assert b'event: end\ndata: {"state":"lost"}' in take(viewer, "lost")

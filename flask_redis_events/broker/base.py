@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from ..channels import Channel
-from ..wire import Message, Position
+from ..wire import BEGINNING, Message, Position
 from .coverage import Snapshot
 
 
@@ -182,11 +182,11 @@ class Runs(Protocol):
     def look(self, channel: str) -> Log:
         """Return what is known of the newest run, after a look at its lease."""
 
-    def sweep(self, viewed: Iterable[str] = ()) -> None:
+    def sweep(self, viewed: Iterable[str] = (), position: Position = BEGINNING) -> None:
         """End runs as `lost`, each once: those whose leases have lapsed, and those that are gone.
 
-        Of the `viewed` ones a client knows that they had begun, so that a failover has lost one
-        that Redis does not know.
+        The `viewed` ones have begun, and have not ended by a `position` that a worker has come to.
+        So Redis has lost one that it does not know, unless something came after the position.
         """
 
 

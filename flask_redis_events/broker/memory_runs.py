@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from ..wire import Position
+from ..wire import BEGINNING, Position
 from ..wire.run import marker
 from .base import Log, Outgoing, Standing
 
@@ -98,7 +98,7 @@ class MemoryRuns:
             run = self._find(channel)
             return Log(run.state, run.started, run.ended)
 
-    def sweep(self, viewed: Iterable[str] = ()) -> None:
+    def sweep(self, viewed: Iterable[str] = (), position: Position = BEGINNING) -> None:
         with self._lock:
             for channel in list(self._runs):
                 self._find(channel)

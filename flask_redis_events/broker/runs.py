@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..wire import Position
+from ..wire import BEGINNING, Position
 from ..wire.run import marker
 from .base import Log, Outgoing, Standing
 from .calls import Slot
@@ -72,17 +72,24 @@ class RedisRuns:
             return Log()
         return Log(state.decode(), Position.parse(started or b""), Position.parse(ended or b""))
 
-    def sweep(self, viewed: Iterable[str] = ()) -> None:
-        names = list(viewed)
+    def sweep(self, viewed: Iterable[str] = (), position: Position = BEGINNING) -> None:
         by_lease = ["ZRANGE", self._key("runs"), 0, RUNS - 1, "WITHSCORES"]
-        known = [["HEXISTS", self._key("run:" + name), "state"] for name in names]
-        found, time, *known = self._execute([by_lease, ["TIME"], *known])
-        for name, is_known in zip(names, known, strict=True):
-            if not is_known:
-                self._do("miss", name)
+        [found, time] = self._execute([by_lease, ["TIME"]])
         for name, lapses in zip(found[::2], found[1::2], strict=True):
             if float(lapses) <= _ms(time):
                 self._do("lose", name.decode())
+        names = list(viewed)
+        for at in range(0, len(names), RUNS):
+            self._miss(names[at : at + RUNS], position)
+
+    def _miss(self, names: Sequence[str], position: Position) -> None:
+        states = [["HMGET", self._key("run:" + name), "state"] for name in names]
+        lasts = [["GET", self._key("last:" + name)] for name in names]
+        known = self._execute([*states, *lasts])
+        for name, [state], last in zip(names, known, known[len(names) :], strict=False):
+            # What is later than the position, such as the end, has yet to come to the worker.
+            if state is None and (Position.parse(last or b"") or BEGINNING) <= position:
+                self._do("miss", name)
 
     def _do(
         self,

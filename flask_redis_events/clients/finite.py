@@ -8,6 +8,7 @@ from typing import Any
 
 from ..endings import ENDED
 from ..wire import Batch, Position, control
+from ..wire.control import Loss
 from ..wire.run import BEGUN, comes_to
 from .stateful import Stateful
 
@@ -25,6 +26,11 @@ class Finite(Stateful):
         #: Whether the run is known to have begun.
         self.has_begun = False
 
+    @property
+    def awaits_end(self) -> bool:
+        """Whether the run has begun, and its end would arrive live."""
+        return self.has_begun and not self._held and self.closed is None
+
     def offer(self, batch: Batch) -> None:
         if self._held:
             # `start` finds out which of it belongs to the run.
@@ -36,6 +42,12 @@ class Finite(Stateful):
             for one in before:
                 super().offer(one)
             self._maybe_end(end)
+
+    def lose(self, loss: Loss) -> bool:
+        told = super().lose(loss)
+        # It comes back, and learns anew whether there is a run.
+        self.has_begun = self.has_begun and not told
+        return told
 
     def start(self, floor: Position | None, first: Iterable[Batch] = ()) -> None:
         super().start(floor, first)

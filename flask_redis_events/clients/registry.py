@@ -18,6 +18,8 @@ class Registry:
         self._listening: dict[Channel, set[Audience]] = {}
         #: Those of them that are patterns: there are few, and each message is matched with all.
         self._patterns: set[Channel] = set()
+        #: The clients that follow a run.
+        self._viewers: set[Finite] = set()
 
     @property
     def channels(self) -> list[Channel]:
@@ -47,6 +49,8 @@ class Registry:
         # One set of channels for all its members.
         subscription.channels = audience.channels
         audience.join(subscription)
+        if isinstance(subscription, Finite):
+            self._viewers.add(subscription)
         return audience, fresh
 
     def remove(self, subscription: Subscription) -> list[Channel]:
@@ -55,6 +59,8 @@ class Registry:
         if audience is None or subscription not in audience:
             return []
         audience.leave(subscription)
+        if isinstance(subscription, Finite):
+            self._viewers.discard(subscription)
         if audience.has_members:
             return []
         del self._audiences[audience.channels]
@@ -77,17 +83,10 @@ class Registry:
         exact = Channel(name)
         return [exact, *patterns] if exact in self._listening else patterns
 
-    def viewed_runs(self) -> list[str]:
-        """Return the channels of runs that have begun and, as far as a client knows, not ended."""
-        return [
-            channel.name
-            for audience in self.audiences
-            if any(
-                isinstance(member, Finite) and member.has_begun and member.closed is None
-                for member in audience
-            )
-            for channel in audience.channels
-        ]
+    def viewed_runs(self) -> set[str]:
+        """Return the channels of runs whose end a client awaits."""
+        viewers = [viewer for viewer in tuple(self._viewers) if viewer.awaits_end]
+        return {channel.name for viewer in viewers for channel in viewer.channels}
 
     def hearing(self, name: str) -> Collection[Audience]:
         """Return the audiences that hear a message on `name`, by whichever way, each once."""

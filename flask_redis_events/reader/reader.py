@@ -21,6 +21,7 @@ from ..clients import Audience, Registry, Subscription
 from ..concurrency import Deadline
 from ..exceptions import BrokerError
 from ..reports import Reports
+from ..wire import BEGINNING, Position
 from .acknowledgements import Acknowledgements
 from .recovery import recover
 from .sequence import Sequence
@@ -259,6 +260,14 @@ class Reader:
             lock=self._lock,
             reports=self._reports,
         )
+
+    def viewed_runs(self) -> tuple[set[str], Position]:
+        """Return the channels of runs whose end a client awaits, and how far this worker has come.
+
+        An end up to there is not awaited any more.
+        """
+        position = self.sequence.position or BEGINNING
+        return self._registry.viewed_runs(), position
 
     @property
     def idle_for(self) -> float:

@@ -16,7 +16,7 @@ from ..channels import Channel
 from ..clients import Finite, Subscription
 from ..hub import Hub
 from ..wire import BEGINNING, Batch, Message, Position, control, parts
-from ..wire.run import end_of, joined, marker
+from ..wire.run import BEGUN, comes_to, end_of, joined, marker
 
 
 class Beginning(NamedTuple):
@@ -126,6 +126,12 @@ def _of_unknown_run(
     )
 
 
+def _await_end(asked: Asked) -> None:
+    """Take note that the run has begun, of which this worker may not receive anything more."""
+    if isinstance(asked.subscription, Finite):
+        asked.subscription.has_begun = True
+
+
 def _with_state(asked: Asked) -> Beginning:
     """Begin with the newest value of each key; with history, where that covers the cursor."""
     hub, is_numbered = asked.hub, asked.subscription.numbered
@@ -164,10 +170,10 @@ def _with_all(asked: Asked) -> Beginning:
         snapshot = asked.history(after or BEGINNING)
         log = hub.broker.runs.look(channel.name)
         if log.started is None:
+            if any(comes_to(message) == BEGUN for message in snapshot.messages):
+                _await_end(asked)
             return _of_unknown_run(hub, after, snapshot, reason)
-    # Also if a failover loses it before this worker has received any of it.
-    if isinstance(asked.subscription, Finite):
-        asked.subscription.has_begun = True
+    _await_end(asked)
     if after is not None:
         snapshot = asked.history(after)
         reason = snapshot.reason

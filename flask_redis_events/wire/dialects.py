@@ -26,7 +26,7 @@ DIALECTS: dict[str, dict[bytes, bytes]] = {
 }
 
 # A block as `encode` writes it.  No line of data can begin so.
-_BLOCK = re.compile(rb"^(?:id: [^\n]*\n)?(?::raw\n)?event: (reset|refresh)\n", re.MULTILINE)
+_BLOCK = re.compile(rb"^(?:id: [^\n]*\n)?(?::[^\n]*\n)*event: (reset|refresh)\n", re.MULTILINE)
 
 
 def translate(data: bytes, dialect: str) -> bytes:

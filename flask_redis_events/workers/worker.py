@@ -25,7 +25,7 @@ from ..broker.base import Broker
 from ..channels import PRESENCE
 from ..exceptions import BrokerError
 from ..reports import Reports
-from ..wire import sse
+from ..wire import Position, sse
 from ..wire.data import dumps
 
 log = logging.getLogger("flask_redis_events")
@@ -48,8 +48,8 @@ Entry = tuple[str, str]
 class Worker:
     """Notes identities, and says who has come and gone.  Any greenlet or thread may call it.
 
-    `describe` returns what the lease says of the worker's streams, and `viewed` the channels whose
-    clients know that a run is under way there.  `on_lapse` is called if the lease is gone, because
+    `describe` returns what the lease says of the worker's streams, and `viewed` the runs whose end
+    its clients await, and its position.  `on_lapse` is called if the lease is gone, because
     Redis may have lost other data with it.  `grace` is how many seconds a
     leave is held back, because tabs are hidden and workers are replaced.
     """
@@ -60,7 +60,7 @@ class Worker:
         reports: Reports,
         *,
         describe: Callable[[], dict[str, Any]],
-        viewed: Callable[[], Iterable[str]] = tuple,
+        viewed: Callable[[], tuple[Iterable[str], Position]],
         on_lapse: Callable[[], None],
         grace: float,
     ) -> None:
@@ -160,7 +160,7 @@ class Worker:
             self._clean_up_after(name)
         self._tell("leave", people.left())
         if self._broker.numbered:
-            self._broker.runs.sweep(self._viewed())
+            self._broker.runs.sweep(*self._viewed())
         connected = self._metrics["connected"]
         due = connected != self._connected or time.monotonic() >= self._refresh_at
         if due or not people.has(self._name, self._samples()):

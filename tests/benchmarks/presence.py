@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from flask_redis_events.broker import open_broker
 from flask_redis_events.reports import Reports
+from flask_redis_events.wire import BEGINNING
 from flask_redis_events.workers import Worker
 
 from . import machine
@@ -30,7 +31,12 @@ def presence(run: Run) -> None:
     seconds = SECONDS // 4 if run.quick else SECONDS
     broker = open_broker(run.redis.url, prefix="presence:", history=1000, history_ttl=300.0)
     worker = Worker(
-        broker, Reports(None), describe=lambda: {"streams": CLIENTS}, on_lapse=print, grace=6.0
+        broker,
+        Reports(None),
+        describe=lambda: {"streams": CLIENTS},
+        viewed=lambda: ((), BEGINNING),
+        on_lapse=print,
+        grace=6.0,
     )
     worker.start()
     places = [("", f"room:{number % CHANNELS}") for number in range(CLIENTS)]

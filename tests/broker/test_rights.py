@@ -9,6 +9,7 @@ from flask_redis_events.broker import Broker
 from flask_redis_events.clients import Subscription
 from flask_redis_events.hub import Hub
 from flask_redis_events.settings import Settings
+from flask_redis_events.wire import NEVER
 from flask_redis_events.wire.sse import encode
 from tests.support.factories import channels, went_live
 from tests.support.processes import ROOT
@@ -68,6 +69,8 @@ def test_the_documented_rights_are_enough(own_redis_server: RedisServer):
     with emitter.run("answer:1") as run:
         run.send("a token")
     assert emitter.run_status("answer:1") == "finished"
+    emitter.broker.runs.sweep(["answer:2"], NEVER)
+    assert emitter.run_status("answer:2") == "lost"
     emitter.request_stop("answer:1")
     emitter.disconnect(identity="ada")
     hub.worker.remove(("", "orders"), "ada")

@@ -22,6 +22,7 @@ from flask_redis_events import (
 from flask_redis_events.broker import open_broker
 from flask_redis_events.exceptions import BrokerError
 from flask_redis_events.runs import run as module
+from tests.support.factories import channels
 from tests.support.waiting import wait_until
 
 NAME = "answer:1"
@@ -334,6 +335,24 @@ def test_a_run_that_lacks_a_write_is_lost(redis_server, prefix):
 
     assert emitter.run_status(NAME) == "lost"
     assert log(emitter)[-1] == {"state": "lost"}
+    emitter.close()
+
+
+def test_what_a_worker_has_not_received_is_not_lost(redis_server, prefix):
+    """A worker that was cut off awaits the end of a run that Redis has forgotten since."""
+    emitter = Emitter(redis_server.url, prefix=prefix)
+    with emitter.run(NAME, ttl=0.3) as run:
+        run.send("text")
+    found = emitter.broker.replay(channels(NAME), last=2).messages
+    ids = [message.id for message in found if message.id]
+    wait_until(lambda: emitter.run_status(NAME) == "pending")
+    for id in ids:
+        emitter.broker.runs.sweep([NAME], id.before)
+        assert emitter.run_status(NAME) == "pending"
+
+    # Of one that has received the end, and awaits it nevertheless, a failover has lost a newer run.
+    emitter.broker.runs.sweep([NAME], ids[-1])
+    assert emitter.run_status(NAME) == "lost"
     emitter.close()
 
 

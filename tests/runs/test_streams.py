@@ -193,6 +193,24 @@ def test_a_worker_ends_a_run_of_which_only_a_viewer_knows(
     assert events.run_status(NAME) == "lost"
 
 
+@pytest.mark.parametrize("client", ["redis"], indirect=True)
+@pytest.mark.parametrize("pieces", [["a"], ["a", "b"]], ids=["one piece", "joined pieces"])
+def test_a_worker_ends_a_run_of_which_only_the_log_is_left(
+    client, evict, redis_server, prefix, pieces: list[str]
+):
+    """Redis has evicted the rest, and the producer was killed; the viewer comes later."""
+    with events.run(NAME) as run:
+        for piece in pieces:
+            run.send(piece)
+            run._attempt()
+        run._over = True
+    evict("run")
+    redis_server.client().delete(f"{prefix}runs")
+
+    reset, *got = read(client, 3)
+    assert (reset[0], got) == ("reset", [("message", "".join(pieces)), ("end", {"state": "lost"})])
+
+
 def test_a_channel_without_a_run_is_not_ended(client):
     """Its viewers wait for one, whatever else is emitted there."""
     decoder, got, registry = Decoder(), list[Event](), events.hub._registry
@@ -201,15 +219,15 @@ def test_a_channel_without_a_run_is_not_ended(client):
         if got[-1].event == "ready":
             events.emit(NAME, "queued")
         elif got[-1].data == '"queued"':
-            events.hub.broker.runs.sweep(registry.viewed_runs())
+            events.hub.broker.runs.sweep(*events.hub._reader.viewed_runs())
             with events.run(NAME) as run:
                 run.send("text")
                 run._attempt()
-                wait_until(lambda: registry.viewed_runs() == [NAME])
+                wait_until(lambda: registry.viewed_runs() == {NAME})
 
     texts = [json.loads(event.data) for event in got[1:]]
     assert texts == ["queued", "text", {"state": "finished"}]
-    assert registry.viewed_runs() == []
+    assert not registry.viewed_runs()
 
 
 def test_the_end_comes_after_what_precedes_it(client, monkeypatch):

@@ -8,14 +8,15 @@ from flask_redis_events.wire import Batch, Form, Message, Position, ServerSentEv
 from flask_redis_events.wire.control import Loss
 from flask_redis_events.wire.data import MARK
 from flask_redis_events.wire.dialects import DIALECTS
+from flask_redis_events.wire.run import begun
 from flask_redis_events.wire.sse import Event, decode
 
 REFRESH = '<turbo-stream action="refresh"></turbo-stream>'
 
 
-def refresh(number: int) -> Message:
+def refresh(number: int, *, first: bool = False) -> Message:
     frame = ServerSentEvent({}, event="refresh").encode()
-    return Message.numbered("a", frame, Position(number))
+    return Message.numbered("a", begun(frame) if first else frame, Position(number))
 
 
 def spoken(batch: Batch, dialect: str, *, numbered: bool = True) -> list[Event]:
@@ -29,6 +30,7 @@ def spoken(batch: Batch, dialect: str, *, numbered: bool = True) -> list[Event]:
         pytest.param(control.reset("expired"), "reset", id="reset"),
         pytest.param(Loss("overflow", Position(7), position=Position(7)), "reset", id="loss"),
         pytest.param(Batch([refresh(7)]), "refresh", id="refresh"),
+        pytest.param(Batch([refresh(7, first=True)]), "refresh", id="first of a run"),
     ],
 )
 def test_turbo_is_told_to_refresh(batch, event, numbered):

@@ -8,6 +8,7 @@ import pytest
 
 from flask_redis_events.broker import Broker, open_broker
 from flask_redis_events.reports import Reports
+from flask_redis_events.wire import BEGINNING
 from flask_redis_events.workers import Worker
 from tests.support.waiting import wait_until
 
@@ -28,7 +29,12 @@ def lapses() -> list[bool]:
 def worker(broker, monkeypatch, lapses) -> Iterator[Worker]:
     monkeypatch.setattr("flask_redis_events.workers.worker.RENEWAL", 0.2)
     worker = Worker(
-        broker, Reports(None), describe=dict, on_lapse=lambda: lapses.append(True), grace=1
+        broker,
+        Reports(None),
+        describe=dict,
+        viewed=lambda: ((), BEGINNING),
+        on_lapse=lambda: lapses.append(True),
+        grace=1,
     )
     worker.start()
     worker.add(["room", "other"], "ada")
