@@ -49,9 +49,9 @@ class Worker:
     """Notes identities, and says who has come and gone.  Any greenlet or thread may call it.
 
     `describe` returns what the lease says of the worker's streams, and `viewed` the runs whose end
-    its clients await, and its position.  `on_lapse` is called if the lease is gone, because
-    Redis may have lost other data with it.  `grace` is how many seconds a
-    leave is held back, because tabs are hidden and workers are replaced.
+    its clients await, and its position.  `on_lapse` is called if the lease is gone, because Redis
+    may have lost other data with it.  `grace` is how many seconds a leave is held back, because
+    tabs are hidden and workers are replaced.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ from typing import Any, Self
 import psutil
 import redis
 
-from tests.support.nursery import Forked
+from tests.support.fork_server import Forked
 from tests.support.processes import Process, environment, free_port
 from tests.support.waiting import wait_until
 

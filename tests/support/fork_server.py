@@ -1,6 +1,6 @@
-"""Starts gunicorn by a fork of a process that has imported what each gunicorn imports.
+"""Starts gunicorn by a fork of a server process that has imported what each gunicorn imports.
 
-Imports are most of what a start costs.  The process begins with the first gunicorn of a test
+Imports are most of what a start costs.  The server begins with the first gunicorn of a test
 process, and ends with that.  It reads requests from its standard input, a line of JSON each, and
 answers them on its standard output.  A fork goes on as `python -m gunicorn` does.
 """
@@ -35,16 +35,16 @@ LOOK = 0.02
 
 
 class Fork:
-    """A fork of the process."""
+    """A fork of the server."""
 
-    def __init__(self, nursery: Nursery, pid: int) -> None:
-        self._nursery = nursery
+    def __init__(self, server: ForkServer, pid: int) -> None:
+        self._server = server
         self.pid = pid
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
         if self.returncode is None:
-            self.returncode = self._nursery.ask(pid=self.pid)
+            self.returncode = self._server.ask(pid=self.pid)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -56,8 +56,8 @@ class Fork:
         return status
 
 
-class Nursery:
-    """The process, as a test process sees it."""
+class ForkServer:
+    """The server, as a test process sees it."""
 
     def __init__(self) -> None:
         self.env = environment({})
@@ -86,19 +86,19 @@ class Nursery:
 
 
 @functools.cache
-def _nursery() -> Nursery:
-    return Nursery()
+def _server() -> ForkServer:
+    return ForkServer()
 
 
 class Forked(Process):
     """A gunicorn; its command is `python -m gunicorn …`."""
 
     def _start(self, command: Sequence[str], env: Mapping[str, str]) -> Child:
-        nursery = _nursery()
-        if any(name.startswith(EARLY) and env[name] != nursery.env.get(name) for name in env):
+        server = _server()
+        if any(name.startswith(EARLY) and env[name] != server.env.get(name) for name in env):
             return super()._start(command, env)
         request = {"arguments": [*command[3:]], "log": str(self.log_path), "env": {**env}}
-        return Fork(nursery, nursery.ask(**request))
+        return Fork(server, server.ask(**request))
 
 
 def load() -> None:

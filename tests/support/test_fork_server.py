@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.nursery import Fork
+from tests.support.fork_server import Fork
 from tests.support.processes import Process
 from tests.support.servers import Gunicorn
 
