@@ -73,7 +73,10 @@ class Finite(Stateful):
             self.close(ENDED, last=end)
 
     def _cut(self, batches: list[Batch]) -> tuple[list[Batch], Batch | None]:
-        """Return what comes before a marker, and the `end` that takes the marker's place."""
+        """Return what comes before a marker, and the `end` that takes the marker's place.
+
+        Take note if the run begins.
+        """
         for index, batch in enumerate(batches):
             for number, message in enumerate(batch.messages):
                 state = comes_to(message)

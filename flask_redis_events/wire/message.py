@@ -3,6 +3,7 @@
     :<id> <prev> <stamp>[ <key>]\\n     the envelope: to a browser, a comment
     id: <id>\\n                         absent when the message has no id
     :raw\\n                             only where the data is raw: text, and no JSON
+    :run <state>\\n                     only where a run begins or ends (`run.py`)
     event: …\\ndata: …\\n\\n              the frame
 
 A worker sends the part after the envelope to its clients untouched.  `-` stands for "none": a

@@ -39,6 +39,9 @@ def test_turbo_is_told_to_refresh(batch, event, numbered):
 
     assert (told.event, told.data) == ("message", REFRESH)
     assert own.event == event
+    # A client that is cut off in between has no id of it yet.
+    data = batch.encode(Form(numbered, dialect="turbo"))
+    assert data == f"data: {REFRESH}\n\n".encode() + batch.encode(Form(numbered))
 
 
 def test_datastar_is_told_with_signals():
